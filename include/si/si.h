@@ -1,0 +1,225 @@
+/*
+ * si: continuous profiling and monitoring for C, C++ and Lua programs.
+ *
+ * This is the whole public C API. Every function says its units, who owns what, which thread may
+ * call it, and how it fails. Nothing here blocks a caller on the network or on disk except
+ * si_runtime_close, which is bounded by its timeout. No function changes errno.
+ */
+#ifndef SI_SI_H
+#define SI_SI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SI_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define SI_API __attribute__((visibility("default")))
+#else
+#define SI_API
+#endif
+
+/* ---- Errors -------------------------------------------------------------------------------- */
+
+/*
+ * One list yields the enum, the names, the messages and the Lua constants.
+ * Every function that can fail returns 0 or one of these negative values.
+ */
+#define SI_ERROR_MAP(X)                                                                            \
+    X(EINVAL, 1, "invalid argument")                                                               \
+    X(ENOMEM, 2, "out of memory")                                                                  \
+    X(EEXIST, 3, "a runtime is already open in this process")                                      \
+    X(ESTATE, 4, "not possible in the current state")                                              \
+    X(ETIMEDOUT, 5, "timed out")                                                                   \
+    X(EUNAVAILABLE, 6, "not available here")                                                       \
+    X(ERULES, 7, "the rules could not be loaded")                                                  \
+    X(EIO, 8, "input or output failed")                                                            \
+    X(ECRASHED, 9, "the guarded call crashed")                                                     \
+    X(EFORMAT, 10, "malformed data")                                                               \
+    X(ELIMIT, 11, "a limit was reached")                                                           \
+    X(EAUTH, 12, "the agent key was refused")                                                      \
+    X(ENOTFOUND, 13, "not found")
+
+typedef enum si_error {
+    SI_OK = 0,
+#define X(name, number, message) SI_##name = -(number),
+    SI_ERROR_MAP(X)
+#undef X
+} si_error;
+
+/** The name of an error ("SI_EINVAL"), or "SI_UNKNOWN". Static string; any thread. */
+SI_API const char *si_err_name(int error);
+
+/** A sentence for an error. Static string; any thread. */
+SI_API const char *si_strerror(int error);
+
+/** The library's version, such as "0.1.0". Static string; any thread. */
+SI_API const char *si_version(void);
+
+/* ---- Runtime ------------------------------------------------------------------------------- */
+
+typedef struct si_runtime si_runtime; /* opaque; one per process */
+
+/** Severity of a log message, lowest first. */
+typedef enum si_log_level { SI_LOG_DEBUG, SI_LOG_NOTICE, SI_LOG_WARN, SI_LOG_ERROR } si_log_level;
+
+/** Receives log messages. Called on the runtime's thread only; `message` is borrowed for the call. */
+typedef void (*si_log_fn)(void *log_data, si_log_level level, const char *message);
+
+/*
+ * Options. Always fill with si_options_init first: it stores the defaults, then the SI_*
+ * environment variables (SI_AGENT_KEY, SI_APP_NAME, SI_APP_VERSION, SI_APP_ENVIRONMENT,
+ * SI_HOST_NAME, SI_DASHBOARD_URL, SI_PROXY_URL, SI_CA_FILE, SI_RULES_DIR, SI_STATE_DIR, SI_CHANNELS_FILE,
+ * SI_AUTO_PROFILING, SI_DEBUG). Strings are copied by si_runtime_open; NULL means "the default".
+ */
+typedef struct si_options {
+    size_t size;                 /* set by si_options_init: sizeof(si_options) of the caller's header */
+    const char *agent_key;       /* from the dashboard; NULL: no upload */
+    const char *app_name;        /* NULL: the program's name */
+    const char *app_version;     /* NULL: "" */
+    const char *app_environment; /* NULL: "default" */
+    const char *host_name;       /* NULL: gethostname */
+    const char *dashboard_url;   /* such as "https://si.example.org"; NULL: no upload */
+    const char *proxy_url;       /* for libcurl; NULL: libcurl's own environment variables */
+    const char *ca_file;         /* PEM file to verify the dashboard with; NULL: the system's */
+    const char *rules_dir;       /* NULL: the default rules inside the library */
+    const char *state_dir;       /* spool and baselines; NULL: no spool on disk, memory only */
+    const char *channels_file;   /* JSON: where notifications go and their secrets; NULL: none */
+    int auto_profiling;          /* 1 (default): profile by cadence; 0: only si_profile_start */
+    int debug;                   /* 1: log debug messages too */
+    si_log_fn log;               /* NULL: warnings and errors to standard error */
+    void *log_data;              /* passed to log; not owned */
+} si_options;
+
+/** Fills *options with defaults, then environment variables. Borrowed strings only. Any thread. */
+SI_API void si_options_init(si_options *options);
+
+/**
+ * Starts the runtime: one thread for the loop, one for blocking work, samplers as the cadence says.
+ * *out is NULL on error. One runtime per process: SI_EEXIST when one is open.
+ * Broken rules do not fail the open: the default rules are used and the error is logged.
+ * Errors: SI_EINVAL, SI_ENOMEM, SI_EEXIST, SI_EIO. Any thread; not from a signal handler.
+ */
+SI_API int si_runtime_open(si_runtime **out, const si_options *options);
+
+/**
+ * Stops sampling, writes what is pending to the spool, tries one upload, and frees the runtime.
+ * Returns within timeout_ms milliseconds (plus scheduling). SI_ETIMEDOUT: stopped, but reports are
+ * left in the spool (or lost without a state_dir). NULL is allowed and returns 0. Any thread but the runtime's.
+ */
+SI_API int si_runtime_close(si_runtime *runtime, uint32_t timeout_ms);
+
+/**
+ * Asks for a report now instead of at the next cadence, and waits until it is handed over (to the
+ * dashboard, or else to the spool), at most timeout_ms milliseconds. Errors: SI_EINVAL, SI_ETIMEDOUT.
+ */
+SI_API int si_runtime_flush(si_runtime *runtime, uint32_t timeout_ms);
+
+/* ---- Segments ------------------------------------------------------------------------------ */
+
+/* One running measurement; lives in the caller's frame. Its fields are private. */
+typedef struct si_segment {
+    uint64_t start_ns;
+    void *slot;
+} si_segment;
+
+/**
+ * Measures wall time of a code segment. Lock-free, no allocation, about 50 ns a pair.
+ * `name`: at most 95 bytes are kept; not owned, need not outlive the call. Any thread; start and stop may be on
+ * different threads. Without an open runtime both do nothing. Not from a signal handler.
+ */
+SI_API void si_segment_start(si_segment *segment, const char *name);
+SI_API void si_segment_stop(si_segment *segment);
+
+#if defined(__GNUC__)
+static inline si_segment si_segment_begin_(const char *name) {
+    si_segment s;
+    si_segment_start(&s, name);
+    return s;
+}
+#define SI_CONCAT2_(a, b) a##b
+#define SI_CONCAT_(a, b) SI_CONCAT2_(a, b)
+#ifndef __cplusplus
+/** SI_SEGMENT("name") { ... }: stops when the block is left, by return, break or goto too. */
+#define SI_SEGMENT(name)                                                                           \
+    for (si_segment SI_CONCAT_(si_seg_, __LINE__) __attribute__((cleanup(si_segment_stop))) =      \
+             si_segment_begin_(name),                                                              \
+                    *SI_CONCAT_(si_once_, __LINE__) = &SI_CONCAT_(si_seg_, __LINE__);              \
+         SI_CONCAT_(si_once_, __LINE__); SI_CONCAT_(si_once_, __LINE__) = NULL)
+#endif
+#endif
+
+/* ---- Handlers and calls -------------------------------------------------------------------- */
+
+/** What kind of outgoing call si_call_start measures. */
+typedef enum si_call_kind {
+    SI_CALL_HTTP = 1,
+    SI_CALL_SQL = 2,
+    SI_CALL_CACHE = 3,
+    SI_CALL_DOCUMENT = 4,
+    SI_CALL_OTHER = 5
+} si_call_kind;
+
+/* One running call; lives in the caller's frame. Its fields are private. */
+typedef struct si_call {
+    uint64_t start_ns;
+    void *slot;
+} si_call;
+
+/**
+ * Measures one HTTP request handled by this program. `pattern` is the route ("GET /orders/:id"),
+ * not the raw path. `status`: the HTTP status code sent; 5xx counts as an error of the handler.
+ * Same rules as si_segment_start.
+ */
+SI_API void si_handler_start(si_call *call, const char *pattern);
+SI_API void si_handler_stop(si_call *call, int status);
+
+/** Measures one outgoing call, such as (SI_CALL_SQL, "SELECT FROM orders"). Same rules as si_segment_start. */
+SI_API void si_call_start(si_call *call, si_call_kind kind, const char *what);
+SI_API void si_call_stop(si_call *call);
+
+/* ---- Errors of the program ----------------------------------------------------------------- */
+
+/**
+ * Records an error with the caller's stack trace. Aggregated per group: count and stacks per 60 s.
+ * `group`: at most 95 bytes, few distinct values; `message`: at most 255 bytes. Neither is owned.
+ * Any thread; lock-free; no allocation. Not from a signal handler.
+ */
+SI_API void si_error_record(const char *group, const char *message);
+
+/**
+ * Runs fn(arg) and returns its value. If it raises SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGABRT on this
+ * thread, the crash is recorded as an error with its stack and SI_ECRASHED is returned.
+ * The interrupted call's locks and memory stay as they were: use it around code whose state can be thrown away.
+ * `runtime` may be NULL: guarded, but not recorded.
+ */
+SI_API int si_guard(si_runtime *runtime, int (*fn)(void *), void *arg);
+
+/* ---- Metrics of the program ---------------------------------------------------------------- */
+
+/** Sets a metric to `value`. Name as in OpenTelemetry ("queue.length"), at most 95 bytes. Lock-free; any thread. */
+SI_API void si_gauge_set(const char *name, double value);
+
+/** Adds `value` (>= 0) to a metric that only grows. Reported as a rate per second. Lock-free; any thread. */
+SI_API void si_counter_add(const char *name, double value);
+
+/* ---- Manual profiling ---------------------------------------------------------------------- */
+
+/**
+ * Starts a profile by hand, whatever the cadence says. `type`: "cpu". `workload`: a label, or NULL.
+ * Stops by itself after 60 s. SI_EUNAVAILABLE: no such profiler here. SI_ESTATE: already started.
+ */
+SI_API int si_profile_start(si_runtime *runtime, const char *type, const char *workload);
+
+/** Stops a manual profile; it goes out with the next report. SI_ESTATE: none runs. */
+SI_API int si_profile_stop(si_runtime *runtime, const char *type);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif

@@ -1,0 +1,19 @@
+/*
+ * The worker: one thread for what blocks (symbol files, DWARF, compression, fsync), so that the loop never does.
+ *
+ * Jobs run in order. `work` runs on the worker, `after` on the loop's thread. All signals are blocked in the thread.
+ */
+#ifndef SI_WORKER_H
+#define SI_WORKER_H
+
+#include <uv.h>
+
+typedef struct si__worker si__worker;
+
+si__worker *si__worker_new(uv_loop_t *loop); /* NULL: out of memory or no thread */
+/* Loop thread only. 0 or SI_ENOMEM. `after` may be NULL. */
+int si__worker_submit(si__worker *worker, void (*work)(void *arg), void (*after)(void *arg), void *arg);
+/* Runs what is queued, ends the thread, closes the loop handle; then calls closed on the loop. */
+void si__worker_close(si__worker *worker, void (*closed)(void *arg), void *arg);
+
+#endif

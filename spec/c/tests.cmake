@@ -1,0 +1,1 @@
+# One line per test of the C library: si_test(NAME_test c libraries...)
