@@ -11,9 +11,9 @@
 typedef struct si__worker si__worker;
 
 si__worker *si__worker_new(uv_loop_t *loop); /* NULL: out of memory or no thread */
-/* Loop thread only. 0 or SI_ENOMEM. `after` may be NULL. */
+/* Loop thread only. 0, SI_ENOMEM, or SI_ESTATE once the closed worker has run out of jobs. `work` and `after` may be NULL. */
 int si__worker_submit(si__worker *worker, void (*work)(void *arg), void (*after)(void *arg), void *arg);
-/* Runs what is queued, ends the thread, closes the loop handle; then calls closed on the loop. */
+/* Runs what is queued, ends the thread, closes the loop handle; then calls closed on the loop. Once; returns at once. */
 void si__worker_close(si__worker *worker, void (*closed)(void *arg), void *arg);
 
 #endif
