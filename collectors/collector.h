@@ -30,6 +30,7 @@ typedef struct si__host {
 typedef struct si__collector {
     const char *name;  /* "cpu", "process"; also the key in cadence and reports */
     const char *title; /* "CPU time" */
+    int host_wide;     /* 1: its metrics are about the host, read once however many processes are observed */
     /* Probe side; NULL: none. start returns 0 or a negative SI_E* and writes why into reason. Runs on a host thread at open. */
     int (*start)(char *reason, size_t reason_bytes);
     void (*stop)(void);

@@ -220,6 +220,47 @@ SI_API int si_profile_stop(si_runtime *runtime, const char *type);
 
 #ifdef __cplusplus
 } /* extern "C" */
+
+namespace si {
+
+/** Measures the scope it stands in: `si::segment s("checkout");`. Same rules as si_segment_start. */
+class segment {
+  public:
+    explicit segment(const char *name) { si_segment_start(&segment_, name); }
+    ~segment() { si_segment_stop(&segment_); }
+    segment(const segment &) = delete;
+    segment &operator=(const segment &) = delete;
+
+  private:
+    si_segment segment_;
+};
+
+/** Measures an outgoing call for the scope it stands in. Same rules as si_call_start. */
+class call {
+  public:
+    call(si_call_kind kind, const char *what) { si_call_start(&call_, kind, what); }
+    ~call() { si_call_stop(&call_); }
+    call(const call &) = delete;
+    call &operator=(const call &) = delete;
+
+  private:
+    si_call call_;
+};
+
+/** Measures a request handler for the scope it stands in; set `status` before leaving. Same rules as si_handler_start. */
+class handler {
+  public:
+    explicit handler(const char *pattern) { si_handler_start(&call_, pattern); }
+    ~handler() { si_handler_stop(&call_, status); }
+    handler(const handler &) = delete;
+    handler &operator=(const handler &) = delete;
+    int status = 200;
+
+  private:
+    si_call call_;
+};
+
+} /* namespace si */
 #endif
 
 #endif
