@@ -7,7 +7,4 @@ add_custom_command(
   WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
   DEPENDS ${SI_EMBEDDED_LUA} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
 add_library(si_embedded_lua STATIC ${SI_EMBEDDED_C})
-get_target_property(type si_script TYPE)
-if(NOT type STREQUAL "INTERFACE_LIBRARY")
-  target_link_libraries(si_script PUBLIC si_embedded_lua)
-endif()
+target_link_libraries(si_script PUBLIC si_embedded_lua)
