@@ -1,0 +1,1 @@
+# examples/ and bench/: programs that use libsi as anybody would.
