@@ -81,6 +81,13 @@ void si__settings_log(const si__settings *settings, si_log_level level, const ch
     errno = saved;
 }
 
+void si__settings_complain(const si_options *options, const char *message) {
+    if (options->log)
+        options->log(options->log_data, SI_LOG_ERROR, message);
+    else
+        log_to_stderr(NULL, SI_LOG_ERROR, message);
+}
+
 static int fail(char *error, size_t error_bytes, const char *option, const char *why) {
     snprintf(error, error_bytes, "option %s: %s", option, why);
     return SI_EINVAL;

@@ -20,6 +20,9 @@ typedef struct si__settings {
 int si__settings_new(si__settings **out, const si_options *options, char *error, size_t error_bytes);
 void si__settings_free(si__settings *settings);
 
+/* Logs an error about options that could not become settings, where these options say. */
+void si__settings_complain(const si_options *options, const char *message);
+
 /* Makes a message and hands it to the settings' log function; debug messages only when debug is on. */
 void si__settings_log(const si__settings *settings, si_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
