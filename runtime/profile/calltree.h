@@ -20,7 +20,7 @@ typedef struct si__frame {
 typedef struct si__node {
     uint32_t parent; /* always smaller than the node's own index */
     uint32_t frame;
-    int64_t self_value; /* in the profile's unit */
+    int64_t self_value;  /* in the profile's unit */
     uint64_t self_count; /* samples or executions */
 } si__node;
 
@@ -30,22 +30,28 @@ si__calltree *si__calltree_new(void); /* NULL: out of memory */
 void si__calltree_free(si__calltree *tree);
 
 /* Interns a frame; strings are copied (capped at 4096 bytes each, invalid UTF-8 and control bytes replaced by '?').
-   Returns its index or UINT32_MAX when out of memory. */
-uint32_t si__calltree_frame(si__calltree *tree, const char *function, const char *file, uint32_t line, const char *module);
+   Returns its index or UINT32_MAX when out of memory or over the cap (1,000,000). An empty function is named
+   "[unknown]". */
+uint32_t si__calltree_frame(si__calltree *tree, const char *function, const char *file, uint32_t line,
+                            const char *module);
 
 /* The child of `parent` with `frame`, made if missing. UINT32_MAX: out of memory or over the node cap (1,000,000). */
 uint32_t si__calltree_child(si__calltree *tree, uint32_t parent, uint32_t frame);
 void si__calltree_add(si__calltree *tree, uint32_t node, int64_t value, uint64_t count);
 
 size_t si__calltree_frame_count(const si__calltree *tree);
-size_t si__calltree_node_count(const si__calltree *tree); /* root included */
+size_t si__calltree_node_count(const si__calltree *tree);                       /* root included */
 const si__frame *si__calltree_frame_at(const si__calltree *tree, size_t index); /* borrowed */
 const si__node *si__calltree_node_at(const si__calltree *tree, size_t index);   /* borrowed until the next change */
 
 int64_t si__calltree_total_value(const si__calltree *tree);
 uint64_t si__calltree_total_count(const si__calltree *tree);
 
-/* Adds every node of `from` to `into`. 0 or SI_ENOMEM. */
+/* Bytes of memory in use. */
+size_t si__calltree_bytes(const si__calltree *tree);
+
+/* Adds every node of `from` to `into`. 0 or SI_ENOMEM; then no value was changed. A node over the cap is counted
+   at its parent. */
 int si__calltree_merge(si__calltree *into, const si__calltree *from);
 
 #endif

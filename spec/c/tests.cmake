@@ -1,1 +1,4 @@
 # One line per test of the C library: si_test(NAME_test c libraries...)
+set(SI_WRAP_MALLOC -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc) # lets a test fail the Nth allocation
+si_test(calltree_test c si_profile ${SI_WRAP_MALLOC})
+si_test(sketch_test c si_profile m ${SI_WRAP_MALLOC})

@@ -1,0 +1,144 @@
+/*
+ * The quantile sketch: a sorted array of the buckets that were hit. Filled by the runtime from the buckets of the
+ * shared region, and by the report decoder; merged by whoever aggregates. One owner at a time.
+ */
+#include "sketch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../collectors/native/bucket.h"
+#include "si/si.h"
+#include "varint.h"
+
+typedef struct entry {
+    uint32_t bucket;
+    uint64_t count; /* never 0 */
+} entry;
+
+struct si__sketch {
+    entry *entries; /* sorted by bucket */
+    uint32_t used, capacity;
+    uint64_t count; /* sum of all entries */
+};
+
+si__sketch *si__sketch_new(void) {
+    return calloc(1, sizeof(si__sketch));
+}
+
+void si__sketch_free(si__sketch *sketch) {
+    if (!sketch) return;
+    free(sketch->entries);
+    free(sketch);
+}
+
+/* The place of the first entry that is not below `bucket`. */
+static uint32_t lower_bound(const si__sketch *sketch, uint32_t bucket) {
+    uint32_t lo = 0, hi = sketch->used;
+    while (lo < hi) {
+        uint32_t middle = (lo + hi) / 2;
+        if (sketch->entries[middle].bucket < bucket)
+            lo = middle + 1;
+        else
+            hi = middle;
+    }
+    return lo;
+}
+
+static int reserve(si__sketch *sketch, uint32_t wanted) {
+    if (wanted <= sketch->capacity) return 0;
+    uint32_t capacity = sketch->capacity + sketch->capacity / 2 + 8;
+    if (capacity < wanted) capacity = wanted;
+    entry *entries = realloc(sketch->entries, capacity * sizeof *entries);
+    if (!entries) return SI_ENOMEM;
+    sketch->entries = entries;
+    sketch->capacity = capacity;
+    return 0;
+}
+
+int si__sketch_add_bucket(si__sketch *sketch, uint32_t bucket, uint64_t count) {
+    if (bucket >= SI__BUCKET_COUNT) bucket = SI__BUCKET_COUNT - 1;
+    if (count > UINT64_MAX - sketch->count) count = UINT64_MAX - sketch->count;
+    if (count == 0) return 0;
+    uint32_t at = lower_bound(sketch, bucket);
+    if (at == sketch->used || sketch->entries[at].bucket != bucket) {
+        if (reserve(sketch, sketch->used + 1)) return SI_ENOMEM;
+        memmove(&sketch->entries[at + 1], &sketch->entries[at], (sketch->used - at) * sizeof(entry));
+        sketch->entries[at] = (entry){.bucket = bucket};
+        sketch->used++;
+    }
+    sketch->entries[at].count += count;
+    sketch->count += count;
+    return 0;
+}
+
+int si__sketch_add(si__sketch *sketch, uint64_t value_ns, uint64_t count) {
+    return si__sketch_add_bucket(sketch, si__bucket_index(value_ns), count);
+}
+
+int si__sketch_merge(si__sketch *into, const si__sketch *from) {
+    uint32_t fresh =
+        0; /* buckets that `into` does not have: reserved first, so that the merge is whole or not at all */
+    for (uint32_t i = 0, j = 0; i < from->used; i++) {
+        while (j < into->used && into->entries[j].bucket < from->entries[i].bucket) j++;
+        fresh += j == into->used || into->entries[j].bucket != from->entries[i].bucket;
+    }
+    if (reserve(into, into->used + fresh)) return SI_ENOMEM;
+    for (uint32_t i = 0; i < from->used; i++)
+        (void)si__sketch_add_bucket(into, from->entries[i].bucket, from->entries[i].count);
+    return 0;
+}
+
+uint64_t si__sketch_count(const si__sketch *sketch) {
+    return sketch->count;
+}
+
+double si__sketch_quantile(const si__sketch *sketch, double q) {
+    if (sketch->count == 0) return 0;
+    double wanted = (q > 0 ? q < 1 ? q : 1 : 0) * (double)sketch->count; /* NaN counts as 0 */
+    uint64_t rank = wanted >= (double)sketch->count ? sketch->count : (uint64_t)wanted;
+    rank += (double)rank < wanted || rank == 0; /* round up, at least the first */
+    uint64_t seen = 0;
+    uint32_t i = 0;
+    while (i + 1 < sketch->used && seen + sketch->entries[i].count < rank) seen += sketch->entries[i++].count;
+    return si__bucket_mid(sketch->entries[i].bucket);
+}
+
+size_t si__sketch_encode(const si__sketch *sketch, uint8_t *out, size_t cap) {
+    size_t needed = 0;
+    for (uint32_t i = 0; i < sketch->used; i++) {
+        uint8_t bytes[2 * SI__VARINT_MAX];
+        uint32_t previous = i ? sketch->entries[i - 1].bucket : 0;
+        size_t n = si__varint_put(bytes, sketch->entries[i].bucket - previous);
+        n += si__varint_put(bytes + n, sketch->entries[i].count);
+        if (needed < cap) memcpy(out + needed, bytes, n <= cap - needed ? n : cap - needed);
+        needed += n;
+    }
+    return needed;
+}
+
+/* Appends one entry; refuses what encode never writes. */
+static int decode_entry(si__sketch *sketch, uint64_t delta, uint64_t count) {
+    uint64_t previous = sketch->used ? sketch->entries[sketch->used - 1].bucket : 0;
+    if (delta >= SI__BUCKET_COUNT - previous || (sketch->used && delta == 0)) return SI_EFORMAT;
+    if (count == 0 || count > UINT64_MAX - sketch->count) return SI_EFORMAT;
+    if (reserve(sketch, sketch->used + 1)) return SI_ENOMEM;
+    sketch->entries[sketch->used++] = (entry){.bucket = (uint32_t)(previous + delta), .count = count};
+    sketch->count += count;
+    return 0;
+}
+
+si__sketch *si__sketch_decode(const uint8_t *data, size_t length) {
+    si__sketch *sketch = si__sketch_new();
+    for (size_t at = 0; sketch && at < length;) {
+        uint64_t delta = 0, count = 0;
+        size_t a = si__varint_get(data + at, length - at, &delta);
+        size_t b = a ? si__varint_get(data + at + a, length - at - a, &count) : 0;
+        if (!a || !b || decode_entry(sketch, delta, count)) {
+            si__sketch_free(sketch);
+            return NULL;
+        }
+        at += a + b;
+    }
+    return sketch;
+}
