@@ -1,0 +1,137 @@
+/*
+ * Baseline and trend: what is usual for a series, and whether it climbs. Called by runtime/script on the loop thread.
+ *
+ * Both are computed once a minute per series at most, and remembered: they cost a selection over 1,440 values.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "select.h"
+#include "series.h"
+
+#define SKIP_MINUTES 5 /* the newest minutes are what is being judged, not part of what is usual */
+#define TREND_POINTS 72
+
+/* Averages of the slots whose number is in [first, last]; returns how many. */
+static size_t slots_collect(const si__slots *slots, int64_t first, int64_t last, double *out) {
+    size_t n = 0;
+    if (!slots->count) return 0;
+    int64_t oldest = slots->newest - (int64_t)slots->count + 1;
+    if (first < oldest) first = oldest;
+    if (last > slots->newest) last = slots->newest;
+    for (int64_t slot = first; slot <= last; slot++) {
+        size_t at = (uint64_t)slot % slots->capacity;
+        if (slots->points[at]) out[n++] = slots->average[at];
+    }
+    return n;
+}
+
+static double same_hour_yesterday(const si__series *series, int64_t now_ms) {
+    double values[8];
+    int64_t day_ago = now_ms - 24 * 3600 * (int64_t)1000;
+    size_t n = slots_collect(&series->ten, si__slot_of(day_ago, series->ten.step_ms) - 3,
+                             si__slot_of(day_ago, series->ten.step_ms) + 3, values);
+    return n ? si__select_median(values, n) : NAN;
+}
+
+static void baseline_compute(const si__series *series, int64_t now_ms, int64_t window_ms, size_t min_points,
+                             double floor, si__baseline *out) {
+    double values[SI__MINUTE_SLOTS];
+    const si__slots *slots = window_ms <= SI__MINUTE_SLOTS * series->minute.step_ms ? &series->minute : &series->ten;
+    int64_t skip = slots == &series->minute ? SKIP_MINUTES : 1;
+    int64_t now_slot = si__slot_of(now_ms, slots->step_ms);
+    *out = (si__baseline){.median = NAN, .mad = NAN, .p98 = NAN, .scale = NAN};
+    out->same_hour = same_hour_yesterday(series, now_ms);
+    out->n = slots_collect(slots, si__slot_of(now_ms - window_ms, slots->step_ms) + 1, now_slot - skip, values);
+    if (out->n == 0 || out->n < min_points) return;
+    out->p98 = si__select_percentile(values, out->n, 98);
+    out->median = si__select_median(values, out->n);
+    for (size_t i = 0; i < out->n; i++) values[i] = fabs(values[i] - out->median);
+    out->mad = si__select_median(values, out->n);
+    out->scale = fmax(1.4826 * out->mad, fmax(0.05 * fabs(out->median), floor));
+}
+
+void si__series_baseline(si__series *series, int64_t now_ms, int64_t window_ms, size_t min_points, double floor,
+                         si__baseline *out) {
+    int64_t minute = si__slot_of(now_ms, 60000);
+    if (!series->cache) series->cache = calloc(1, sizeof *series->cache);
+    si__series_cache *cache = series->cache;
+    if (cache && cache->baseline.used && cache->baseline.minute == minute && cache->baseline.window_ms == window_ms &&
+        cache->baseline.min_points == min_points && cache->baseline.floor == floor) {
+        *out = cache->baseline.value;
+        return;
+    }
+    baseline_compute(series, now_ms, window_ms, min_points, floor, out);
+    if (!cache) return;
+    cache->baseline.used = 1;
+    cache->baseline.minute = minute;
+    cache->baseline.window_ms = window_ms;
+    cache->baseline.min_points = min_points;
+    cache->baseline.floor = floor;
+    cache->baseline.value = *out;
+}
+
+double si__baseline_z(const si__baseline *baseline, double value) {
+    double away = value - baseline->median;
+    if (baseline->scale > 0) return away / baseline->scale;
+    return away == 0 ? 0 : copysign(INFINITY, away); /* a series that was always 0, with no floor; NaN stays NaN */
+}
+
+/* Averages over TREND_POINTS equal stretches of the window; x in hours. */
+static size_t trend_points(const si__series *series, int64_t now_ms, int64_t window_ms, double *x, double *y) {
+    double sum[TREND_POINTS] = {0}, count[TREND_POINTS] = {0};
+    const si__slots *slots = window_ms <= SI__MINUTE_SLOTS * series->minute.step_ms ? &series->minute : &series->ten;
+    int64_t start_ms = now_ms - window_ms;
+    size_t n = 0;
+    if (!slots->count) return 0;
+    int64_t first = si__slot_of(start_ms, slots->step_ms) + 1, oldest = slots->newest - (int64_t)slots->count + 1;
+    for (int64_t slot = first > oldest ? first : oldest; slot <= slots->newest; slot++) {
+        size_t at = (uint64_t)slot % slots->capacity;
+        if (!slots->points[at]) continue;
+        int64_t part = (slot * slots->step_ms - start_ms) * TREND_POINTS / window_ms;
+        if (part < 0 || part >= TREND_POINTS) part = part < 0 ? 0 : TREND_POINTS - 1;
+        sum[part] += slots->average[at];
+        count[part] += 1;
+    }
+    for (size_t i = 0; i < TREND_POINTS; i++) {
+        if (count[i] == 0) continue;
+        x[n] = ((double)i + 0.5) * (double)window_ms / TREND_POINTS / 3600000.0;
+        y[n++] = sum[i] / count[i];
+    }
+    return n;
+}
+
+static void trend_compute(const si__series *series, int64_t now_ms, int64_t window_ms, si__trend *out) {
+    double x[TREND_POINTS], y[TREND_POINTS], slopes[TREND_POINTS * (TREND_POINTS - 1) / 2];
+    size_t pairs = 0;
+    long agree = 0;
+    *out = (si__trend){.slope_per_hour = NAN, .tau = NAN};
+    out->n = trend_points(series, now_ms, window_ms, x, y);
+    if (out->n < 5) return;
+    for (size_t i = 0; i < out->n; i++)
+        for (size_t j = i + 1; j < out->n; j++) {
+            agree += y[j] > y[i] ? 1 : y[j] < y[i] ? -1 : 0;
+            slopes[pairs++] = (y[j] - y[i]) / (x[j] - x[i]);
+        }
+    out->slope_per_hour = si__select_median(slopes, pairs);
+    out->tau = (double)agree / (double)pairs;
+}
+
+void si__series_theil_sen(si__series *series, int64_t now_ms, int64_t window_ms, si__trend *out) {
+    int64_t minute = si__slot_of(now_ms, 60000), week_ms = SI__TEN_MINUTE_SLOTS * series->ten.step_ms;
+    if (window_ms > week_ms) window_ms = week_ms;
+    if (window_ms < 60000) window_ms = 60000;
+    if (!series->cache) series->cache = calloc(1, sizeof *series->cache);
+    si__series_cache *cache = series->cache;
+    if (cache && cache->trend.used && cache->trend.minute == minute && cache->trend.window_ms == window_ms) {
+        *out = cache->trend.value;
+        return;
+    }
+    trend_compute(series, now_ms, window_ms, out);
+    if (!cache) return;
+    cache->trend.used = 1;
+    cache->trend.minute = minute;
+    cache->trend.window_ms = window_ms;
+    cache->trend.value = *out;
+}
