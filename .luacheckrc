@@ -11,3 +11,4 @@ local rule_words = {
 files["rules"] = { read_globals = rule_words }
 files["examples/shop/rules"] = { read_globals = rule_words }
 files["spec"] = { std = "lua54+busted" }
+files["examples/shop/load.lua"] = { globals = { "delay", "request" }, read_globals = { "wrk" } }
