@@ -14,7 +14,7 @@
 #include "../profile/sketch.h"
 #include "alert.h"
 
-#define SI__REPORT_VERSION 1
+#define SI__REPORT_VERSION 1 /* major; see limits.h for the minor version and for what a report may hold */
 
 typedef struct si__report_id { /* fixed when the report is made */
     uint8_t agent[16];  /* uuid of this agent; kept in state_dir */
@@ -108,13 +108,15 @@ si__report_status *si__report_add_status(si__report *report);
 si__report_loss *si__report_add_loss(si__report *report);
 char *si__report_strdup(const char *text); /* NULL counts as "" */
 
-/* MessagePack. *out is malloc'ed. 0 or SI_ENOMEM. */
+/* MessagePack. *out is malloc'ed. 0 or SI_ENOMEM. Strings are cut to 16 KiB; points that are not finite are left out. */
 int si__report_encode(const si__report *report, uint8_t **out, size_t *length);
 
-/* Decodes hostile bytes with a bounded reader. 0, SI_EFORMAT (error says which field), SI_ELIMIT or SI_ENOMEM. */
+/* Decodes hostile bytes with a bounded reader. 0, SI_EFORMAT (error says which field), SI_ELIMIT or SI_ENOMEM.
+   In a decoded report no string is NULL, every profile has a tree and every segment a sketch; strings are valid UTF-8. */
 int si__report_decode(const uint8_t *data, size_t length, si__report **out, char *error, size_t error_bytes);
 
-/* zstd with a checksum; decompress refuses more than limit_bytes of output. */
+/* zstd with a checksum. 0 or SI_ENOMEM. Decompress takes one frame of at most limit_bytes of output (and at most 256 times
+   its input, where that is above 1 MiB): SI_EFORMAT for anything else, SI_ELIMIT, SI_ENOMEM. */
 int si__report_compress(const uint8_t *data, size_t length, uint8_t **out, size_t *out_length);
 int si__report_decompress(const uint8_t *data, size_t length, size_t limit_bytes, uint8_t **out, size_t *out_length);
 
