@@ -1,0 +1,89 @@
+/* Errors and timings between two cuts. A few hundred names at most: linear search, once per name and drain. */
+#include "recorded.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../collectors/native/bucket.h"
+
+enum { MAX_GROUPS = 512, MAX_SEGMENTS = SI__INSTRUMENT_COUNT };
+
+si__recorded_error *si__recorded_error_get(si__recorded_errors *errors, const char *group) {
+    for (size_t i = 0; i < errors->count; i++)
+        if (strcmp(errors->items[i].group, group) == 0) return &errors->items[i];
+    if (errors->count == MAX_GROUPS) return NULL;
+    si__recorded_error *grown = realloc(errors->items, (errors->count + 1) * sizeof *grown);
+    if (!grown) return NULL;
+    errors->items = grown;
+    si__recorded_error *error = &grown[errors->count];
+    memset(error, 0, sizeof *error);
+    error->profile = si__profile_new();
+    if (!error->profile) return NULL;
+    snprintf(error->group, sizeof error->group, "%s", group);
+    errors->count++;
+    return error;
+}
+
+void si__recorded_errors_clear(si__recorded_errors *errors) {
+    for (size_t i = 0; i < errors->count; i++) si__profile_free(errors->items[i].profile);
+    free(errors->items);
+    *errors = (si__recorded_errors){0};
+}
+
+static si__recorded_segment *segment_get(si__recorded_segments *segments, const char *name, si__instrument_kind kind) {
+    for (size_t i = 0; i < segments->count; i++)
+        if (segments->items[i].kind == kind && strcmp(segments->items[i].name, name) == 0) return &segments->items[i];
+    if (segments->count == MAX_SEGMENTS) return NULL;
+    si__recorded_segment *grown = realloc(segments->items, (segments->count + 1) * sizeof *grown);
+    if (!grown) return NULL;
+    segments->items = grown;
+    si__recorded_segment *segment = &grown[segments->count];
+    *segment = (si__recorded_segment){.name = strdup(name), .kind = kind, .sketch = si__sketch_new()};
+    if (!segment->name || !segment->sketch) {
+        free(segment->name);
+        if (segment->sketch) si__sketch_free(segment->sketch);
+        return NULL;
+    }
+    segments->count++;
+    return segment;
+}
+
+void si__recorded_segment_add(si__recorded_segments *segments, const char *name, const si__tally *tally) {
+    si__recorded_segment *segment = segment_get(segments, name, tally->kind);
+    if (!segment) return;
+    segment->count += tally->count;
+    segment->errors += tally->errors;
+    segment->sum_ns += tally->sum_ns;
+    if (tally->max_ns > segment->max_ns) segment->max_ns = tally->max_ns;
+    for (uint32_t i = 0; tally->buckets && i < SI__BUCKET_COUNT; i++)
+        if (tally->buckets[i]) si__sketch_add_bucket(segment->sketch, i, tally->buckets[i]);
+}
+
+void si__recorded_segments_clear(si__recorded_segments *segments) {
+    for (size_t i = 0; i < segments->count; i++) {
+        free(segments->items[i].name);
+        if (segments->items[i].sketch) si__sketch_free(segments->items[i].sketch);
+    }
+    free(segments->items);
+    *segments = (si__recorded_segments){0};
+}
+
+const char *si__instrument_kind_name(si__instrument_kind kind) {
+    switch (kind) {
+    case SI__INSTRUMENT_SEGMENT:
+        return "segment";
+    case SI__INSTRUMENT_HANDLER:
+        return "http_handler";
+    case SI__INSTRUMENT_CALL_HTTP:
+        return "http_client";
+    case SI__INSTRUMENT_CALL_SQL:
+        return "sql";
+    case SI__INSTRUMENT_CALL_CACHE:
+        return "cache";
+    case SI__INSTRUMENT_CALL_DOCUMENT:
+        return "document";
+    default:
+        return "call";
+    }
+}

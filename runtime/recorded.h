@@ -1,0 +1,44 @@
+/* What the recorder keeps between two cuts besides profiles: errors per group and timings per name. Loop thread only.
+ */
+#ifndef SI_RECORDED_H
+#define SI_RECORDED_H
+
+#include "profile/profile.h"
+#include "profile/sketch.h"
+#include "recorder.h"
+
+typedef struct si__recorded_error {
+    char group[SI__NAME_BYTES + 32];
+    char message[256]; /* the last one */
+    uint64_t count;
+    si__profile *profile; /* stacks; value and count: errors */
+} si__recorded_error;
+
+typedef struct si__recorded_errors {
+    si__recorded_error *items;
+    size_t count;
+} si__recorded_errors;
+
+typedef struct si__recorded_segment {
+    char *name;
+    si__instrument_kind kind;
+    uint64_t count, errors, sum_ns, max_ns;
+    si__sketch *sketch;
+} si__recorded_segment;
+
+typedef struct si__recorded_segments {
+    si__recorded_segment *items;
+    size_t count;
+} si__recorded_segments;
+
+/* Finds or adds; NULL: out of memory or too many groups. Borrowed until the next call. */
+si__recorded_error *si__recorded_error_get(si__recorded_errors *errors, const char *group);
+void si__recorded_errors_clear(si__recorded_errors *errors);
+
+void si__recorded_segment_add(si__recorded_segments *segments, const char *name, const si__tally *tally);
+void si__recorded_segments_clear(si__recorded_segments *segments);
+
+/* The name that reports use: "segment", "http_handler", "http_client", "sql", "cache", "document", "call". Static. */
+const char *si__instrument_kind_name(si__instrument_kind kind);
+
+#endif

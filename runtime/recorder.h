@@ -1,0 +1,78 @@
+/*
+ * The recorder: what all observed processes sent since the last report, and how it becomes one.
+ *
+ * Drained events go in, together with the address space that gives their pcs a meaning. A cut moves everything
+ * recorded so far into a report; what still needs symbols is listed as raw profiles for the worker thread. Loop thread
+ * only.
+ */
+#ifndef SI_RECORDER_H
+#define SI_RECORDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../collectors/native/region.h"
+#include "profile/rawprofile.h"
+#include "profile/space.h"
+#include "report/report.h"
+
+typedef struct si__recorder si__recorder;
+
+/* A profile whose call tree is still to be made: resolved on the worker, then stored at *tree. */
+typedef struct si__unresolved {
+    si__rawprofile *raw; /* owned */
+    si__calltree **tree; /* in the report */
+} si__unresolved;
+
+typedef struct si__unresolved_list {
+    si__unresolved *items;
+    size_t count;
+} si__unresolved_list;
+
+/* Gives a raw segment name its public one ("/orders/7" -> "/orders/:id"); writes into out. */
+typedef void (*si__rename_fn)(void *arg, const char *raw, char *out, size_t out_bytes);
+
+/* keep_whole_run: 1 keeps a profile that is never cut, for files at the end. NULL: out of memory. */
+si__recorder *si__recorder_new(int keep_whole_run, int64_t now_ms);
+void si__recorder_free(si__recorder *recorder);
+void si__recorder_rename(si__recorder *recorder, si__rename_fn rename, void *arg);
+
+/* One drained event. `pcs` leaf first; `text` as the event type says, text_bytes long, not terminated. */
+void si__recorder_event(si__recorder *recorder, const si__space *space, const si__event *event, si__event_type type,
+                        const uint64_t *pcs, const char *text);
+void si__recorder_lost(si__recorder *recorder, uint64_t events); /* events dropped by full rings */
+
+/* What an instrument counted since it was last told. `buckets` has SI__BUCKET_COUNT deltas, or NULL. */
+typedef struct si__tally {
+    si__instrument_kind kind;
+    const char *name;
+    uint64_t count, errors, sum_ns, max_ns;
+    double value; /* gauge: the value now; counter: what was added */
+    const uint32_t *buckets;
+} si__tally;
+void si__recorder_tally(si__recorder *recorder, const si__tally *tally);
+
+/* Custom metrics since the last call: gauges as they are, counters per second. `each` borrows the name. */
+void si__recorder_metrics(si__recorder *recorder, int64_t now_ms,
+                          void (*each)(void *arg, const char *name, double value), void *arg);
+
+/* Starts a profile of its own besides the regular one; before_ms of the past are put into it. Replaces one that runs.
+ */
+void si__recorder_focus(si__recorder *recorder, const char *trigger, const char *workload, int64_t now_ms,
+                        int64_t before_ms);
+void si__recorder_focus_end(si__recorder *recorder, int64_t now_ms); /* it goes out with the next cut */
+int si__recorder_focused(const si__recorder *recorder);
+
+/*
+ * Moves what was recorded into the report: profiles, segments, errors. `cores` is stored with the profiles. Trees that
+ * need symbols are listed in *out; their raw profiles are the caller's to free. 0 or SI_ENOMEM (what did not fit is
+ * lost and counted).
+ */
+int si__recorder_cut(si__recorder *recorder, int64_t now_ms, double cores, si__report *report,
+                     si__unresolved_list *out);
+
+/* The whole run so far as a raw profile, or NULL. The caller frees it. */
+si__rawprofile *si__recorder_whole_run(const si__recorder *recorder);
+uint64_t si__recorder_events(const si__recorder *recorder);
+
+#endif
