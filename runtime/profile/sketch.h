@@ -22,6 +22,7 @@ double si__sketch_quantile(const si__sketch *sketch, double q);
 
 /* Compact form: delta varints of (bucket, count). encode returns the bytes needed; writes at most cap. */
 size_t si__sketch_encode(const si__sketch *sketch, uint8_t *out, size_t cap);
-si__sketch *si__sketch_decode(const uint8_t *data, size_t length); /* NULL: malformed (hostile input) or out of memory */
+si__sketch *si__sketch_decode(const uint8_t *data,
+                              size_t length); /* NULL: malformed (hostile input) or out of memory */
 
 #endif
