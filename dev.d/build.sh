@@ -48,8 +48,9 @@ configure() {
         rm -rf -- "$build"
     fi
     case $preset in release | debug) install_web_modules ;; esac
-    [[ -f $build/build.ninja ]] && return
+    [[ -f $build/build.ninja && -f $build/preset && ! CMakePresets.json -nt $build/preset ]] && return
     logged "Configuring ($preset)" "build/log/configure-$preset.log" cmake --preset "$preset"
+    touch "$build/preset"
 }
 
 # One compiler takes at most about half a gigabyte.
