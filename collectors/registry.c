@@ -1,4 +1,11 @@
 /* Every collector, in the order they are shown. The only place that names them. */
 #include "collector.h"
 
-const si__collector *const si__collectors[] = {NULL};
+extern const si__collector si__collector_cpu, si__collector_segment, si__collector_error;
+
+const si__collector *const si__collectors[] = {
+    &si__collector_cpu,
+    &si__collector_segment,
+    &si__collector_error,
+    NULL,
+};

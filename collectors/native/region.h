@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bucket.h"
+
 #define SI__REGION_MAGIC 0x31304e4f49474553ull /* "SEGION01" */
 #define SI__REGION_VERSION 1u
 
@@ -40,8 +42,10 @@ typedef enum si__event_type {
 enum { /* si__event.flags */
        SI__STACK_TRUNCATED = 1, /* the walk ended early: no row and no frame pointer, or too deep */
        SI__STACK_OFF = 2,       /* sp was outside every known stack: only the leaf is recorded */
-       SI__EVENT_GUARDED = 4    /* a crash that si_guard survived */
+       SI__EVENT_GUARDED = 4,   /* a crash that si_guard survived */
+       SI__EVENT_LATE = 8       /* CPU time between a thread's last tick and its end: the one frame is its start function */
 };
+enum { SI__SLOT_STACK_SURE = 1 }; /* si__slot.flags: the bounds come from the thread itself; R never replaces them */
 
 /* `head` is stored last with release order: (type << 32 | size in bytes, a multiple of 8); 0: not committed yet. */
 typedef struct si__event {
@@ -73,8 +77,8 @@ typedef struct si__slot {
     _Atomic uint64_t samples;     /* P: events written */
     _Atomic uint32_t unwind_epoch;/* P: generation of the unwind table in use now; 0: none */
     _Atomic uint32_t flags;
-    int32_t timer_id;             /* P: kernel timer, -1: none */
-    uint32_t cpu_generation;      /* P: control generation this thread's timer was armed for */
+    _Atomic int32_t timer_id;     /* P: kernel timer, -1: none */
+    _Atomic uint32_t cpu_generation; /* P: control generation this thread's timer was armed for */
     char name[16];                /* P: the thread's name */
     char pad[32];
 } si__slot;
@@ -98,9 +102,9 @@ typedef enum si__instrument_kind {
 
 /* All counts only grow; the runtime subtracts what it saw last. Buckets: see native/bucket.h. */
 typedef struct si__instrument {
-    _Atomic uint32_t state; /* P: 0 free, 1 being named, 2 ready */
+    _Atomic uint32_t state; /* P: 0: kind and name are not there yet, 2: they are */
     uint32_t kind;
-    uint64_t hash;
+    _Atomic uint64_t hash; /* of kind and name; 0: free. Claims the entry: equal hashes are taken for equal names */
     char name[SI__NAME_BYTES];
     _Atomic uint64_t count;
     _Atomic uint64_t sum_ns;        /* timings */
@@ -124,12 +128,18 @@ typedef struct si__control { /* R */
     _Atomic uint32_t cpu_mhz;    /* CPU samples per 1000 s of CPU time and thread (100 Hz = 100000); 0: off */
 } si__control;
 
+#define SI__REGION_LAYOUT_BYTES 4096u
+
 typedef struct si__region {
+    /* The first page is written once, at creation. A reader in another process maps a private copy of it, so what
+       si__region_map has checked stays true whatever the observed process does later. */
     uint64_t magic;
     uint32_t version;
     uint32_t header_bytes;
     uint64_t total_bytes;
     uint64_t slots_off, rings_off, instruments_off, buckets_off, unwind_off;
+    char layout_pad[SI__REGION_LAYOUT_BYTES - 64];
+    /* From here on the page is shared. */
     _Atomic int32_t pid;               /* P */
     _Atomic uint32_t inert;            /* P: 1 after the observed process closed its side */
     uint64_t start_time_ns;            /* P: CLOCK_REALTIME */
@@ -142,6 +152,9 @@ typedef struct si__region {
     si__collector_state collectors[SI__COLLECTOR_STATES]; /* P; index = place in the registry */
 } si__region;
 
+_Static_assert(offsetof(si__region, pid) == SI__REGION_LAYOUT_BYTES, "the layout has a page of its own");
+_Static_assert(sizeof(si__instrument) == 256, "instruments share no cache line");
+
 static inline si__slot *si__region_slot(si__region *r, uint32_t i) {
     return (si__slot *)(void *)((char *)r + r->slots_off) + i;
 }
@@ -152,11 +165,25 @@ static inline si__instrument *si__region_instrument(si__region *r, uint32_t i) {
     return (si__instrument *)(void *)((char *)r + r->instruments_off) + i;
 }
 
+/* The buckets of instrument i: SI__BUCKET_COUNT counts (native/bucket.h). */
+static inline _Atomic uint32_t *si__region_buckets(si__region *r, uint32_t i) {
+    return (_Atomic uint32_t *)(void *)((char *)r + r->buckets_off) + (size_t)i * SI__BUCKET_COUNT;
+}
+
+/* R: asks the probe for CPU samples at `mhz` thousandths of a hertz (0: off). A timer takes the new rate over at its
+   next tick; a timer that is off is started by si__threads_rearm (embedded) or by its slow tick (preloaded). */
+static inline void si__region_set_cpu_mhz(si__region *r, uint32_t mhz) {
+    atomic_store_explicit(&r->control.cpu_mhz, mhz, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->control.generation, 1, memory_order_release);
+}
+
 /* Creates a memfd and lays a region out in it. Only system calls: usable in a signal handler and after fork.
    Returns the region and stores the descriptor, or NULL with *errno_out set. */
 si__region *si__region_create(int *fd_out, int *errno_out);
 
-/* Maps a region that another process created, after checking every offset and size in it (it is hostile input). */
+/* Maps a region that another process created, after checking every offset and size in it (it is hostile input): the
+   file's size must be sealed, else a shrinking file could kill the reader. NULL with *errno_out set: EINVAL when it is
+   no region of this version. */
 si__region *si__region_map(int fd, int *errno_out);
 void si__region_unmap(si__region *region);
 
