@@ -12,24 +12,25 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "../collectors/collector.h"
 #include "../collectors/native/region.h"
-#include "profile/profile.h"
 #include "settings.h"
 
 typedef struct si__agent si__agent;
 
 typedef struct si__agent_options {
-    const si__settings *settings; /* borrowed; must outlive the agent */
-    double force_cpu_hz;          /* sample CPU at this rate from the first moment; 0: as the rules say */
-    int keep_whole_run;           /* keep profiles of the whole run, for si__agent_whole_run */
+    const si__settings *settings;           /* borrowed; must outlive the agent */
+    const si__collector *const *collectors; /* the registry's array */
+    double force_cpu_hz; /* sample CPU at least at this rate from the first moment; 0: as the rules say */
+    int keep_whole_run;  /* keep a profile of the whole run, for si__agent_save_* */
 } si__agent_options;
 
 /* 0 or a negative SI_E* with a message in error. Broken rules are logged and do not fail it. */
 int si__agent_new(uv_loop_t *loop, const si__agent_options *options, si__agent **out, char *error, size_t error_bytes);
 
 /*
- * Starts to observe a process. `region` NULL: metrics alone. The agent does not own an own process's region (own = 1);
- * it unmaps another's. `ready` (may be NULL) is called on the loop when the first unwind tables are published. 0 or
+ * Starts to observe a process. `region` NULL: metrics alone. own = 1: the region is this process's own; another's is
+ * unmapped by the agent. `ready` (may be NULL) is called on the loop when the first unwind tables are published. 0 or
  * SI_E*.
  */
 int si__agent_observe(si__agent *agent, pid_t pid, si__region *region, int own, void (*ready)(void *arg), void *arg);
@@ -40,22 +41,27 @@ void si__agent_refresh(si__agent *agent, pid_t pid, void (*ready)(void *arg), vo
 /* A process has ended: what it left in its region is drained, then it is forgotten. */
 void si__agent_process_ended(si__agent *agent, pid_t pid);
 
-/* A state line for reports: ("probe", "unavailable", "static program: ..."). */
+/* A state line for reports: ("probe", "unavailable", "the program is statically linked"). Replaces one of that name. */
 void si__agent_status(si__agent *agent, const char *name, const char *state, const char *reason);
 
 int si__agent_manual_profile(si__agent *agent, int on, const char *workload); /* 0 or SI_ESTATE */
 
-/* Makes a report now; `done` once it was acknowledged, or is in the spool. */
+/* Makes a report now; `done` once it has been offered to the dashboard, or is in the spool. */
 void si__agent_flush(si__agent *agent, void (*done)(void *arg), void *arg);
 
 /* Stops sampling, drains, makes the last report, tries one upload within timeout_ms; then calls stopped(arg, 0 or
-   SI_ETIMEDOUT). The agent is still there for si__agent_whole_run and must be released with si__agent_free
-   (asynchronous; `freed` on the loop). */
+ * SI_ETIMEDOUT). */
 void si__agent_stop(si__agent *agent, uint32_t timeout_ms, void (*stopped)(void *arg, int rc), void *arg);
+
+/* Releases everything, also an agent that was not stopped. Asynchronous: `freed` on the loop, with no handle left. */
 void si__agent_free(si__agent *agent, void (*freed)(void *arg), void *arg);
 
-/* What was recorded: writers for files. Blocking; after si__agent_stop only. 0 or SI_E*. */
-int si__agent_write_folded(si__agent *agent, const char *type, int fd);
-int si__agent_write_pprof(si__agent *agent, const char *type, int fd);
+/* Writes the whole run: folded stacks, or pprof. Blocking; after si__agent_stop only. 0 or SI_E* (SI_EIO: errno is
+ * set). */
+int si__agent_save_folded(si__agent *agent, const char *path);
+int si__agent_save_pprof(si__agent *agent, const char *path);
+
+/* CPU samples taken in so far, over all processes. */
+uint64_t si__agent_events(const si__agent *agent);
 
 #endif

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "../collectors/collector.h"
 #include "../collectors/native/probe.h"
 #include "agent.h"
 #include "settings.h"
@@ -141,7 +142,7 @@ static int start_parts(si_runtime *rt) {
     if (uv_loop_init(&rt->loop) != 0) return SI_ENOMEM;
     if (uv_async_init(&rt->loop, &rt->wake, on_wake) != 0) return SI_ENOMEM;
     rt->wake.data = rt;
-    const si__agent_options options = {.settings = rt->settings};
+    const si__agent_options options = {.settings = rt->settings, .collectors = si__collectors};
     int rc = si__agent_new(&rt->loop, &options, &rt->agent, rt->start_error, sizeof rt->start_error);
     if (rc == 0) rc = si__agent_observe(rt->agent, rt->owner, si__probe_region(), 1, NULL, NULL);
     return rc;

@@ -9,6 +9,7 @@
 #include <si/si.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define STACK_BYTES ((size_t)2 << 20) /* libdw recurses over DWARF; glibc takes TLS from this too */
 
@@ -155,6 +156,13 @@ int si__worker_submit(si__worker *worker, void (*work)(void *arg), void (*after)
     pthread_cond_signal(&worker->wake);
     pthread_mutex_unlock(&worker->lock);
     return SI_OK;
+}
+
+uint64_t si__worker_cpu_ns(const si__worker *worker) {
+    clockid_t clock;
+    struct timespec t;
+    if (pthread_getcpuclockid(worker->thread, &clock) != 0 || clock_gettime(clock, &t) != 0) return 0;
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 void si__worker_close(si__worker *worker, void (*closed)(void *arg), void *arg) {

@@ -1,0 +1,415 @@
+/* The agent: makes the parts, connects them, and beats the time. Loop thread only. */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <si/si.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent_parts.h"
+#include "profile/folded.h"
+#include "profile/pprof.h"
+#include "profile/resolve.h"
+
+enum { TICK_MIN_MS = 50, TICK_MAX_MS = 500, SECOND_MS = 1000, GOVERNOR_MS = 10000, SAVE_MS = 5 * 60 * 1000 };
+static const double sample_cost_ns = 4000; /* a signal round trip and a walk; docs/benchmarks.md */
+
+/* ---- Clocks ---- */
+
+static int64_t unix_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static uint64_t clock_ns(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* ---- Rules: what they want ---- */
+
+static void on_log(void *arg, int level, const char *message) {
+    const si__agent *a = arg;
+    si__settings_log(a->settings, (si_log_level)level, "%s", message);
+}
+
+static void on_cadence(void *arg, const si__cadence *cadence) {
+    si__agent *a = arg;
+    a->cadence = *cadence;
+    si__sampler_cadence(a->sampler, cadence);
+}
+
+static void on_alert(void *arg, const si__alert *alert) {
+    si__agent *a = arg;
+    si__reporter_alert(a->reporter, alert);
+}
+
+static void on_notify(void *arg, const char *destination, const si__alert *alerts, size_t count) {
+    si__agent *a = arg;
+    si__deliver_send(a->deliver, destination, alerts, count, a->now_ms);
+}
+
+static void on_profile(void *arg, const si__profile_request *request) {
+    si__agent *a = arg;
+    if (strcmp(request->type, "cpu") != 0) return;
+    si__sampler_request(a->sampler, request->hz, a->now_ms + request->span_ms);
+    if (si__recorder_focused(a->recorder)) return;
+    si__recorder_focus(a->recorder, request->rule, "", a->now_ms, request->before_ms);
+    a->focus_end_ms = a->now_ms + request->span_ms;
+}
+
+static void on_rename(void *arg, const char *raw, char *out, size_t out_bytes) {
+    si__agent *a = arg;
+    si__script_segment_name(a->script, raw, out, out_bytes);
+}
+
+static void load_channels(si__agent *a) {
+    if (!a->settings->channels_file) return;
+    char error[256] = "", *text = NULL;
+    size_t length = 0;
+    int rc = si__read_file(a->settings->channels_file, &text, &length);
+    if (rc == 0)
+        rc = si__notify_channels_load(a->notify, text, length, error, sizeof error);
+    else
+        snprintf(error, sizeof error, "%s", strerror(errno));
+    if (rc) si__settings_log(a->settings, SI_LOG_ERROR, "%s: %s", a->settings->channels_file, error);
+    si__agent_status(a, "channels", rc ? "degraded" : "on", error);
+    free(text);
+}
+
+static void load_rules(si__agent *a) {
+    char error[512] = "";
+    int rc = si__script_load(a->script, a->settings->rules_dir, error, sizeof error);
+    if (rc) si__settings_log(a->settings, SI_LOG_ERROR, "rules not loaded, the old ones stay: %s", error);
+    si__agent_status(a, "rules", rc ? "degraded" : "on", error);
+}
+
+static void on_rules_changed(void *arg) {
+    si__agent *a = arg;
+    load_rules(a);
+    load_channels(a);
+    si__settings_log(a->settings, SI_LOG_NOTICE, "rules: set %s in force", si__script_hash(a->script));
+}
+
+/* ---- Metrics ---- */
+
+static void put_metric(si__agent *a, const char *name, const char *unit, double value) {
+    if (!isfinite(value)) return;
+    si__history_add(a->history, SI__SERIES_METRIC, name, a->now_ms, value);
+    si__reporter_point(a->reporter, name, unit, a->now_ms, value);
+}
+
+static void on_custom_metric(void *arg, const char *name, double value) {
+    put_metric(arg, name, "", value);
+}
+
+static void read_metrics(si__agent *a) {
+    size_t count;
+    const si__reading *readings = si__meter_read(a->meter, clock_ns(CLOCK_MONOTONIC), &count);
+    for (size_t i = 0; i < count; i++) put_metric(a, readings[i].name, readings[i].unit, readings[i].value);
+    for (size_t i = 0; i < a->target_count; i++) si__target_tally(a->targets[i]);
+    si__recorder_metrics(a->recorder, a->now_ms, on_custom_metric, a);
+}
+
+/* ---- The beat ---- */
+
+static void apply_cpu_rate(void *arg, double hz) {
+    si__agent *a = arg;
+    for (size_t i = 0; i < a->target_count; i++) si__target_cpu_rate(a->targets[i], hz);
+}
+
+static double drain_all(si__agent *a) {
+    double fullest = 0;
+    for (size_t i = 0; i < a->target_count; i++) {
+        double fill = 0;
+        si__target_drain(a->targets[i], &fill);
+        if (fill > fullest) fullest = fill;
+    }
+    return fullest;
+}
+
+/* Our own CPU: this thread, the worker, and what samples cost the observed threads. */
+static void govern(si__agent *a) {
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    uint64_t own = clock_ns(CLOCK_THREAD_CPUTIME_ID) + si__worker_cpu_ns(a->worker);
+    uint64_t events = si__recorder_events(a->recorder);
+    if (a->governed_ns) {
+        double wall = (double)(now - a->governed_ns);
+        a->overhead = ((double)(own - a->own_cpu_ns) + (double)(events - a->governed_events) * sample_cost_ns) / wall;
+        double before = si__sampler_throttle(a->sampler);
+        si__sampler_overhead(a->sampler, a->overhead);
+        double after = si__sampler_throttle(a->sampler);
+        if (after < before)
+            si__settings_log(a->settings, SI_LOG_NOTICE,
+                             "own CPU at %.2f %% of a core: sampling at %.0f %% of the wanted rate", a->overhead * 100,
+                             after * 100);
+    }
+    a->governed_ns = now;
+    a->own_cpu_ns = own;
+    a->governed_events = events;
+}
+
+static void every_second(si__agent *a) {
+    si__script_tick(a->script, a->now_ms);
+    si__deliver_tick(a->deliver, a->now_ms);
+    if (a->now_ms - a->last_metrics_ms >= a->cadence.metrics_ms) {
+        a->last_metrics_ms = a->now_ms;
+        read_metrics(a);
+    }
+    if (a->now_ms - a->last_govern_ms >= GOVERNOR_MS) {
+        a->last_govern_ms = a->now_ms;
+        govern(a);
+    }
+    if (a->focus_end_ms && a->now_ms >= a->focus_end_ms) {
+        a->focus_end_ms = 0;
+        si__recorder_focus_end(a->recorder, a->now_ms);
+    }
+    if (a->now_ms - a->last_save_ms >= SAVE_MS) si__agent_save_state(a);
+    if (a->now_ms - a->last_report_ms >= a->cadence.report_ms && !si__reporter_busy(a->reporter)) {
+        for (size_t i = 0; i < a->target_count; i++) si__target_tally(a->targets[i]);
+        a->last_report_ms = a->now_ms;
+        si__reporter_make(a->reporter, a->now_ms, NULL, NULL);
+    }
+}
+
+/* A clock that was set must not stop the cadence: every "last" is moved along with it. */
+static void follow_clock(si__agent *a) {
+    uint64_t monotonic_ms = clock_ns(CLOCK_MONOTONIC) / 1000000;
+    int64_t now = unix_ms(), expected = a->now_ms + (int64_t)(monotonic_ms - a->beat_ms);
+    int64_t jump = now - expected;
+    if (a->now_ms && (jump > 2000 || jump < -2000)) {
+        int64_t *const lasts[] = {&a->last_metrics_ms, &a->last_govern_ms, &a->last_save_ms, &a->last_report_ms,
+                                  &a->last_second_ms};
+        for (size_t i = 0; i < sizeof lasts / sizeof *lasts; i++) *lasts[i] += jump;
+        if (a->focus_end_ms) a->focus_end_ms += jump;
+    }
+    a->now_ms = now;
+    a->beat_ms = monotonic_ms;
+}
+
+static void on_beat(uv_timer_t *timer) {
+    si__agent *a = timer->data;
+    follow_clock(a);
+    int64_t wait_ms = si__sampler_tick(a->sampler, a->now_ms);
+    double fill = drain_all(a);
+    if (fill > 0.3)
+        a->drain_ms /= 2;
+    else if (fill < 0.1)
+        a->drain_ms += a->drain_ms / 4;
+    if (a->drain_ms < TICK_MIN_MS) a->drain_ms = TICK_MIN_MS;
+    if (a->drain_ms > a->drain_max_ms) a->drain_ms = a->drain_max_ms;
+    if (a->now_ms - a->last_second_ms >= SECOND_MS) {
+        a->last_second_ms = a->now_ms;
+        every_second(a);
+    }
+    if (wait_ms > a->drain_ms) wait_ms = a->drain_ms;
+    if (!a->stopping) uv_timer_start(&a->beat, on_beat, (uint64_t)wait_ms, 0);
+}
+
+/* ---- Processes ---- */
+
+int si__agent_observe(si__agent *a, pid_t pid, si__region *region, int own, void (*ready)(void *arg), void *arg) {
+    if (si__meter_add(a->meter, pid) != 0) return SI_ENOMEM;
+    if (!region) return 0;
+    const si__target_parts parts = {
+        .worker = a->worker, .cache = a->cache, .binaries = a->binaries, .recorder = a->recorder};
+    si__target **grown = realloc(a->targets, (a->target_count + 1) * sizeof *grown);
+    if (grown) a->targets = grown;
+    si__target *target = grown ? si__target_new(&parts, pid, region, own) : NULL;
+    if (!target) {
+        si__meter_remove(a->meter, pid);
+        return SI_ENOMEM;
+    }
+    a->targets[a->target_count++] = target;
+    si__target_cpu_rate(target, si__sampler_hz(a->sampler));
+    si__target_refresh(target, ready, arg);
+    return 0;
+}
+
+static size_t find_target(const si__agent *a, pid_t pid) {
+    size_t i = 0;
+    while (i < a->target_count && si__target_pid(a->targets[i]) != pid) i++;
+    return i;
+}
+
+void si__agent_refresh(si__agent *a, pid_t pid, void (*ready)(void *arg), void *arg) {
+    size_t i = find_target(a, pid);
+    if (i < a->target_count)
+        si__target_refresh(a->targets[i], ready, arg);
+    else if (ready)
+        ready(arg);
+}
+
+static void on_target_freed(void *arg) {
+    si__agent *a = arg;
+    a->targets_ending--;
+    si__agent_continue(a);
+}
+
+void si__agent_process_ended(si__agent *a, pid_t pid) {
+    si__meter_remove(a->meter, pid);
+    size_t i = find_target(a, pid);
+    if (i == a->target_count) return;
+    si__target *target = a->targets[i];
+    a->targets[i] = a->targets[--a->target_count];
+    si__agent_learn(a, target);
+    a->targets_ending++;
+    si__target_end(target, on_target_freed, a);
+}
+
+/* ---- Life ---- */
+
+static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o, char *error, size_t error_bytes) {
+    const si__settings *s = a->settings;
+    a->worker = si__worker_new(loop);
+    a->cache = si__unwind_cache_new();
+    a->binaries = si__binaries_new();
+    a->symbolizer = si__symbolizer_new(0);
+    a->history = si__history_new();
+    a->recorder = si__recorder_new(o->keep_whole_run, a->now_ms);
+    a->sampler = si__sampler_new(apply_cpu_rate, a);
+    a->meter = si__meter_new(o->collectors, "");
+    const si__notify_options notify = {
+        .ca_file = s->ca_file, .proxy_url = s->proxy_url, .link_base = s->dashboard_url, .log = on_log, .log_arg = a};
+    a->notify = si__notify_new(loop, &notify);
+    const si__script_env env = {.history = a->history,
+                                .app = s->app_name,
+                                .environment = s->app_environment,
+                                .host = s->host_name,
+                                .cpu_quota = si__cores_available(),
+                                .arg = a,
+                                .log = on_log,
+                                .on_cadence = on_cadence,
+                                .on_alert = on_alert,
+                                .on_notify = on_notify,
+                                .on_profile = on_profile};
+    a->script = a->history ? si__script_new(&env) : NULL;
+    if (!a->worker || !a->cache || !a->binaries || !a->symbolizer || !a->history || !a->recorder || !a->sampler ||
+        !a->meter || !a->notify || !a->script)
+        return SI_ENOMEM;
+    int rc = si__spool_open(s->state_dir, NULL, &a->spool, error, error_bytes);
+    if (rc && s->state_dir) { /* go on in memory, and say so */
+        si__settings_log(s, SI_LOG_ERROR, "spool in memory only: %s", error);
+        si__agent_status(a, "spool", "degraded", error);
+        rc = si__spool_open(NULL, NULL, &a->spool, error, error_bytes);
+    }
+    if (rc) return rc;
+    const si__upload_options upload = {.dashboard_url = s->dashboard_url,
+                                       .agent_key = s->agent_key,
+                                       .proxy_url = s->proxy_url,
+                                       .ca_file = s->ca_file,
+                                       .log = on_log,
+                                       .log_arg = a};
+    if (s->dashboard_url && !(a->upload = si__upload_new(loop, a->worker, a->spool, &upload))) return SI_ENOMEM;
+    a->deliver = si__deliver_new(s, a->notify, a->upload);
+    return a->deliver ? 0 : SI_ENOMEM;
+}
+
+static int make_reporter(si__agent *a) {
+    if (getrandom(a->boot, sizeof a->boot, 0) != (ssize_t)sizeof a->boot) return SI_EIO;
+    if (si__agent_uuid(a->settings->state_dir, a->uuid) != 0) return SI_EIO;
+    si__identity_init(&a->identity, a->boot);
+    const si__reporter_parts parts = {.worker = a->worker,
+                                      .settings = a->settings,
+                                      .identity = &a->identity,
+                                      .recorder = a->recorder,
+                                      .history = a->history,
+                                      .script = a->script,
+                                      .spool = a->spool,
+                                      .upload = a->upload,
+                                      .symbolizer = a->symbolizer,
+                                      .agent = a->uuid,
+                                      .boot = a->boot,
+                                      .describe = si__agent_describe,
+                                      .describe_arg = a};
+    a->reporter = si__reporter_new(&parts);
+    return a->reporter ? 0 : SI_ENOMEM;
+}
+
+int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, char *error, size_t error_bytes) {
+    *out = NULL;
+    si__agent *a = calloc(1, sizeof *a);
+    if (!a) return SI_ENOMEM;
+    *out = a;
+    a->settings = o->settings;
+    a->collectors = o->collectors;
+    a->drain_ms = TICK_MIN_MS * 2;
+    a->drain_max_ms = o->keep_whole_run ? TICK_MIN_MS * 2 : TICK_MAX_MS;
+    a->cadence = (si__cadence){.metrics_ms = 60000,
+                               .report_ms = 120000,
+                               .cpu_hz = 100,
+                               .cpu_every_ms = 8000,
+                               .cpu_span_ms = 2000,
+                               .cpu_background_hz = 10,
+                               .overhead_cpu = 0.01};
+    uv_timer_init(loop, &a->beat);
+    a->beat.data = a;
+    follow_clock(a);
+    int rc = make_parts(a, loop, o, error, error_bytes);
+    if (rc == 0) rc = make_reporter(a);
+    if (rc) {
+        if (!*error) snprintf(error, error_bytes, "%s", si_strerror(rc));
+        return rc;
+    }
+    si__recorder_rename(a->recorder, on_rename, a);
+    si__sampler_auto(a->sampler, a->settings->auto_profiling);
+    si__sampler_force(a->sampler, o->force_cpu_hz);
+    si__agent_load_state(a);
+    load_rules(a);
+    load_channels(a);
+    a->watch = si__rules_watch_new(loop, a->settings->rules_dir, a->settings->channels_file, on_rules_changed, a);
+    a->last_report_ms = a->last_save_ms = a->last_second_ms = a->last_govern_ms = a->now_ms;
+    si__sampler_tick(a->sampler, a->now_ms);
+    uv_timer_start(&a->beat, on_beat, TICK_MIN_MS, 0);
+    return 0;
+}
+
+int si__agent_manual_profile(si__agent *a, int on, const char *workload) {
+    int rc = si__sampler_manual(a->sampler, on, a->now_ms);
+    if (rc) return rc;
+    si__sampler_tick(a->sampler, a->now_ms);
+    if (on)
+        si__recorder_focus(a->recorder, "manual", workload, a->now_ms, 0);
+    else
+        si__recorder_focus_end(a->recorder, unix_ms());
+    a->focus_end_ms = on ? a->now_ms + 60000 : 0;
+    return 0;
+}
+
+uint64_t si__agent_events(const si__agent *a) {
+    return si__recorder_events(a->recorder);
+}
+
+/* ---- Files of the whole run ---- */
+
+int si__agent_save_folded(si__agent *a, const char *path) {
+    si__rawprofile *raw = si__recorder_whole_run(a->recorder);
+    si__calltree *tree = raw ? si__resolve(raw, a->symbolizer) : NULL;
+    int rc = tree ? si__folded_save(tree, 1000, path) : SI_ENOMEM;
+    if (tree) si__calltree_free(tree);
+    if (raw) si__rawprofile_free(raw);
+    return rc;
+}
+
+int si__agent_save_pprof(si__agent *a, const char *path) {
+    si__rawprofile *raw = si__recorder_whole_run(a->recorder);
+    if (!raw) return SI_ENOMEM;
+    double hz = si__sampler_hz(a->sampler);
+    const si__pprof_options options = {.type = "cpu",
+                                       .unit = "nanoseconds",
+                                       .period = hz > 0 ? (int64_t)(1e9 / hz) : 0,
+                                       .start_unix_ns = a->started_ms * 1000000,
+                                       .duration_ns = (unix_ms() - a->started_ms) * 1000000};
+    int rc = si__pprof_save(raw, a->symbolizer, &options, path);
+    si__rawprofile_free(raw);
+    return rc;
+}

@@ -1,0 +1,81 @@
+/* The agent's parts, shared by agent.c (assembly and beat), agent_state.c (what is said of it and what it keeps) and
+ * agent_stop.c. */
+#ifndef SI_AGENT_PARTS_H
+#define SI_AGENT_PARTS_H
+
+#include "agent.h"
+#include "context.h"
+#include "deliver.h"
+#include "meter.h"
+#include "reporter.h"
+#include "rules_watch.h"
+#include "sampler.h"
+#include "target.h"
+
+enum { SI__AGENT_STATUSES = 32 };
+
+typedef struct si__agent_line {
+    char name[32], state[16], reason[256];
+} si__agent_line;
+
+struct si__agent {
+    const si__settings *settings;
+    const si__collector *const *collectors;
+    /* parts, each owned */
+    si__worker *worker;
+    si__unwind_cache *cache;
+    si__binaries *binaries;
+    si__symbolizer *symbolizer;
+    si__history *history;
+    si__recorder *recorder;
+    si__sampler *sampler;
+    si__meter *meter;
+    si__notify *notify;
+    si__script *script;
+    si__spool *spool;
+    si__upload *upload; /* NULL: no dashboard */
+    si__deliver *deliver;
+    si__reporter *reporter;
+    si__rules_watch *watch;
+    /* processes */
+    si__target **targets;
+    size_t target_count, targets_ending;
+    /* identity */
+    uint8_t uuid[16], boot[16];
+    si__identity identity;
+    int identified;
+    /* time, Unix ms unless said otherwise */
+    uv_timer_t beat;
+    si__cadence cadence;
+    int64_t now_ms, started_ms, last_second_ms, last_metrics_ms, last_report_ms, last_govern_ms, last_save_ms,
+        focus_end_ms;
+    uint64_t beat_ms; /* monotonic */
+    int64_t drain_ms, drain_max_ms;
+    /* governor */
+    uint64_t governed_ns, own_cpu_ns, governed_events;
+    double overhead;
+    /* statuses */
+    si__agent_line lines[SI__AGENT_STATUSES];
+    size_t line_count;
+    /* the end */
+    int stopping, stop_step, open_handles;
+    uv_timer_t deadline;
+    int deadline_open;
+    void (*stopped)(void *arg, int rc);
+    void *stopped_arg;
+    void (*freed)(void *arg);
+    void *freed_arg;
+};
+
+/* agent_state.c */
+void si__agent_describe(void *agent, si__report *report); /* statuses and losses into a report */
+void si__agent_learn(si__agent *agent, const si__target *target);
+void si__agent_save_state(si__agent *agent);
+void si__agent_load_state(si__agent *agent);
+int si__read_file(const char *path, char **text,
+                  size_t *length); /* whole, at most 16 MiB, terminated; 0 or SI_E*, errno set */
+
+/* agent_stop.c: a target or a step has ended; goes on with stopping if that waits for it. */
+void si__agent_continue(si__agent *agent);
+
+#endif

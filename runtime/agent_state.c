@@ -1,0 +1,188 @@
+/* What the agent says of itself in reports, and what it keeps in state_dir. Loop thread only. */
+#include <errno.h>
+#include <fcntl.h>
+#include <si/si.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent_parts.h"
+
+enum { FILE_MAX_BYTES = 16 * 1024 * 1024 };
+
+/* ---- Statuses and losses ---- */
+
+void si__agent_status(si__agent *a, const char *name, const char *state, const char *reason) {
+    size_t i = 0;
+    while (i < a->line_count && strcmp(a->lines[i].name, name) != 0) i++;
+    if (i == SI__AGENT_STATUSES) return;
+    if (i == a->line_count) a->line_count++;
+    si__agent_line *line = &a->lines[i];
+    snprintf(line->name, sizeof line->name, "%s", name);
+    snprintf(line->state, sizeof line->state, "%s", state);
+    snprintf(line->reason, sizeof line->reason, "%s", reason);
+}
+
+static void add_status(si__report *report, const char *name, const char *state, const char *reason) {
+    si__report_status *s = si__report_add_status(report);
+    if (!s) return;
+    s->name = si__report_strdup(name);
+    s->state = si__report_strdup(state);
+    s->reason = si__report_strdup(reason);
+}
+
+static void add_loss(si__report *report, const char *name, uint64_t made, uint64_t stored, uint64_t pending,
+                     uint64_t dropped, const char *reason) {
+    si__report_loss *l = si__report_add_loss(report);
+    if (!l) return;
+    l->name = si__report_strdup(name);
+    l->made = made;
+    l->stored = stored;
+    l->pending = pending;
+    l->dropped = dropped;
+    l->reason = si__report_strdup(reason);
+}
+
+/* The registry's array gives the names; the region the states of their probe sides. */
+static void describe_collectors(const si__agent *a, si__report *report) {
+    const si__region *region = a->target_count ? si__target_region(a->targets[0]) : NULL;
+    for (size_t i = 0; a->collectors[i]; i++) {
+        const si__collector *c = a->collectors[i];
+        const char *unread = si__meter_reason(a->meter, i);
+        if (c->start && region && i < SI__COLLECTOR_STATES) {
+            static const char *const names[] = {"off", "on", "unavailable"};
+            const si__collector_state *state = &region->collectors[i];
+            char reason[SI__REASON_BYTES + 1] = "";
+            memcpy(reason, state->reason, SI__REASON_BYTES);
+            uint32_t status = atomic_load(&state->status);
+            add_status(report, c->name, names[status < 3 ? status : 0], reason);
+        } else if (c->start && !region) {
+            add_status(report, c->name, "unavailable", "no probe in the observed process");
+        } else if (c->read) {
+            add_status(report, c->name, *unread ? "degraded" : "on", unread);
+        }
+    }
+}
+
+static void describe_sampling(const si__agent *a, si__report *report) {
+    char text[192];
+    size_t without = 0;
+    uint64_t refused = 0, names_refused = 0;
+    for (size_t i = 0; i < a->target_count; i++) {
+        const si__region *region = si__target_region(a->targets[i]);
+        without += si__target_modules_without_rows(a->targets[i]);
+        refused += atomic_load(&region->threads_refused);
+        names_refused += atomic_load(&region->instruments_refused);
+    }
+    double throttle = si__sampler_throttle(a->sampler);
+    snprintf(text, sizeof text, "own CPU %.3f %% of a core", a->overhead * 100);
+    if (throttle < 1)
+        snprintf(text, sizeof text,
+                 "own CPU %.3f %% of a core is over the budget: sampling at %.0f %% of the wanted rate",
+                 a->overhead * 100, throttle * 100);
+    add_status(report, "governor", throttle < 1 ? "degraded" : "on", text);
+    if (without) {
+        snprintf(text, sizeof text, "%zu modules without unwind tables: frame pointers are used there", without);
+        add_status(report, "unwinder", "degraded", text);
+    }
+    if (refused) add_loss(report, "threads", refused, 0, 0, refused, "no slot or no timer for them");
+    if (names_refused) add_loss(report, "names", names_refused, 0, 0, names_refused, "more than 1024 different names");
+}
+
+void si__agent_describe(void *agent, si__report *report) {
+    si__agent *a = agent;
+    if (!a->identified && a->target_count) si__agent_learn(a, a->targets[0]);
+    describe_collectors(a, report);
+    describe_sampling(a, report);
+    for (size_t i = 0; i < a->line_count; i++)
+        add_status(report, a->lines[i].name, a->lines[i].state, a->lines[i].reason);
+    si__spool_counts c;
+    si__spool_counts_get(a->spool, &c);
+    add_loss(report, "reports", c.made, c.acked, c.pending,
+             c.dropped_size + c.dropped_age + c.dropped_disk + c.dropped_rejected, c.disk_ok ? "" : c.disk_error);
+    if (a->upload) {
+        si__upload_state state;
+        si__upload_state_get(a->upload, &state);
+        add_status(report, "upload", state.reachable ? "on" : "degraded", state.last_error);
+    }
+}
+
+void si__agent_learn(si__agent *a, const si__target *target) {
+    const si__space *space = si__target_space(target);
+    if (!space || a->identified) return;
+    si__identity_learn(&a->identity, space, si__target_pid(target));
+    a->identified = 1;
+}
+
+/* ---- Files ---- */
+
+int si__read_file(const char *path, char **text, size_t *length) {
+    *text = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return SI_EIO;
+    struct stat st;
+    int rc = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? 0 : SI_EIO;
+    if (rc == 0 && st.st_size > FILE_MAX_BYTES) {
+        errno = EFBIG;
+        rc = SI_ELIMIT;
+    }
+    char *buffer = rc == 0 ? malloc((size_t)st.st_size + 1) : NULL;
+    ssize_t got = buffer ? read(fd, buffer, (size_t)st.st_size) : -1;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    if (got < 0) {
+        free(buffer);
+        return rc ? rc : SI_EIO;
+    }
+    buffer[got] = '\0';
+    *text = buffer;
+    *length = (size_t)got;
+    return 0;
+}
+
+/* Writes a file whole or not at all. */
+static int write_file(const char *path, const char *text, size_t length) {
+    char temporary[4200];
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return -1;
+    int ok = write(fd, text, length) == (ssize_t)length && fsync(fd) == 0;
+    close(fd);
+    if (ok && rename(temporary, path) == 0) return 0;
+    unlink(temporary);
+    return -1;
+}
+
+static const char *state_path(const si__agent *a, const char *name, char *out, size_t out_bytes) {
+    snprintf(out, out_bytes, "%s/%s", a->settings->state_dir, name);
+    return out;
+}
+
+void si__agent_save_state(si__agent *a) {
+    a->last_save_ms = a->now_ms;
+    if (!a->settings->state_dir) return;
+    char path[4096], *text = NULL;
+    size_t length = 0;
+    int failed = si__history_save(a->history, state_path(a, "history.bin", path, sizeof path)) != 0;
+    if (si__script_state_save(a->script, &text, &length) == 0)
+        failed |= write_file(state_path(a, "alerts.json", path, sizeof path), text, length) != 0;
+    free(text);
+    si__agent_status(a, "state", failed ? "degraded" : "on", failed ? "baselines could not be written" : "");
+}
+
+void si__agent_load_state(si__agent *a) {
+    a->started_ms = a->now_ms;
+    if (!a->settings->state_dir) return;
+    char path[4096], *text = NULL;
+    size_t length = 0;
+    state_path(a, "history.bin", path, sizeof path);
+    if (access(path, F_OK) == 0 && si__history_load(a->history, path) != 0)
+        si__settings_log(a->settings, SI_LOG_WARN, "%s is damaged: baselines start anew", path);
+    if (si__read_file(state_path(a, "alerts.json", path, sizeof path), &text, &length) == 0 &&
+        si__script_state_load(a->script, text, length, a->now_ms) != 0)
+        si__settings_log(a->settings, SI_LOG_WARN, "%s is damaged: alert states start anew", path);
+    free(text);
+}

@@ -1,0 +1,238 @@
+/* The reporter: one report from the cut to the spool. Loop thread, but for the functions named *_work. */
+#include "reporter.h"
+
+#include <math.h>
+#include <si/si.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "callsites.h"
+#include "profile/resolve.h"
+
+enum { CALLSITES = 64, MAX_WAITING = 16, MAX_POINTS = 20000 };
+
+typedef struct waiting {
+    void (*done)(void *arg);
+    void *arg;
+} waiting;
+
+struct si__reporter {
+    si__reporter_parts parts;
+    si__report *next;   /* points and alerts collect here */
+    si__report *report; /* in the making */
+    si__unresolved_list unresolved;
+    si__callsite callsites[CALLSITES];
+    size_t callsite_count;
+    uint8_t *payload;
+    size_t payload_bytes;
+    si__spool_class klass;
+    uint64_t sequence;
+    int64_t start_ms, now_ms;
+    waiting current[MAX_WAITING], later[MAX_WAITING];
+    size_t current_count, later_count;
+    int busy, again;
+};
+
+si__reporter *si__reporter_new(const si__reporter_parts *parts) {
+    si__reporter *r = calloc(1, sizeof *r);
+    if (!r) return NULL;
+    r->parts = *parts;
+    r->next = si__report_new();
+    if (!r->next) {
+        free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void si__reporter_free(si__reporter *r) {
+    if (!r) return;
+    si__report_free(r->next);
+    free(r);
+}
+
+int si__reporter_busy(const si__reporter *r) {
+    return r->busy;
+}
+
+void si__reporter_point(si__reporter *r, const char *name, const char *unit, int64_t time_ms, double value) {
+    if (r->next->point_count >= MAX_POINTS) return;
+    si__point *p = si__report_add_point(r->next);
+    if (!p) return;
+    p->name = si__report_strdup(name);
+    p->unit = si__report_strdup(unit);
+    p->time_ms = time_ms;
+    p->value = value;
+}
+
+void si__reporter_alert(si__reporter *r, const si__alert *alert) {
+    si__alert *a = si__report_add_alert(r->next);
+    if (a) si__alert_copy(a, alert);
+}
+
+/* ---- The steps ---- */
+
+static void start(si__reporter *r);
+
+static void finish(si__reporter *r) {
+    if (r->report) si__report_free(r->report);
+    r->report = NULL;
+    free(r->payload);
+    r->payload = NULL;
+    r->busy = 0;
+    waiting done[MAX_WAITING];
+    size_t count = r->current_count;
+    memcpy(done, r->current, sizeof done);
+    r->current_count = 0;
+    if (r->again) {
+        r->again = 0;
+        memcpy(r->current, r->later, sizeof r->later);
+        r->current_count = r->later_count;
+        r->later_count = 0;
+        start(r);
+    }
+    for (size_t i = 0; i < count; i++) done[i].done(done[i].arg);
+}
+
+static void write_work(void *arg) {
+    si__reporter *r = arg;
+    si__spool_write_pending(r->parts.spool);
+}
+
+static void write_after(void *arg) {
+    si__reporter *r = arg;
+    if (r->parts.upload) si__upload_kick(r->parts.upload);
+    finish(r);
+}
+
+static void encode_work(void *arg) {
+    si__reporter *r = arg;
+    uint8_t *encoded = NULL;
+    size_t length = 0;
+    if (si__report_encode(r->report, &encoded, &length) != 0) return;
+    if (si__report_compress(encoded, length, &r->payload, &r->payload_bytes) != 0) r->payload = NULL;
+    free(encoded);
+}
+
+static void encode_after(void *arg) {
+    si__reporter *r = arg;
+    if (!r->payload) {
+        si__settings_log(r->parts.settings, SI_LOG_ERROR, "a report was lost: out of memory");
+        finish(r);
+        return;
+    }
+    si__spool_put(r->parts.spool, &r->report->id, r->klass, r->payload, r->payload_bytes, r->now_ms);
+    if (si__worker_submit(r->parts.worker, write_work, write_after, r) != 0) finish(r);
+}
+
+/* Trees and call sites; everything that may take long. */
+static void resolve_work(void *arg) {
+    si__reporter *r = arg;
+    for (size_t i = 0; i < r->unresolved.count; i++) {
+        si__unresolved *u = &r->unresolved.items[i];
+        *u->tree = si__resolve(u->raw, r->parts.symbolizer);
+        si__rawprofile_free(u->raw);
+    }
+    free(r->unresolved.items);
+    r->unresolved = (si__unresolved_list){0};
+    r->callsite_count = 0;
+    if (r->report->profile_count && r->report->profiles[0].tree)
+        r->callsite_count = si__callsites_top(r->report->profiles[0].tree, r->callsites, CALLSITES);
+}
+
+static void add_history(si__reporter *r, si__series_kind kind, const char *name, double value) {
+    if (isfinite(value)) si__history_add(r->parts.history, kind, name, r->now_ms, value);
+}
+
+static void remember_profile(si__reporter *r, const si__report_profile *p) {
+    double whole = (double)p->duration_ns * p->cores;
+    if (!p->tree || whole <= 0) return;
+    add_history(r, SI__SERIES_PROFILE, p->type, (double)si__calltree_total_value(p->tree) / whole);
+    for (size_t i = 0; i < r->callsite_count; i++) {
+        char name[200];
+        snprintf(name, sizeof name, "%s|%s", p->type, r->callsites[i].name);
+        add_history(r, SI__SERIES_CALLSITE, name, (double)r->callsites[i].total / whole);
+    }
+}
+
+static void remember_segment(si__reporter *r, const si__report_segment *s) {
+    static const struct {
+        const char *suffix;
+        double quantile;
+    } quantiles[] = {{"p50", 0.5}, {"p95", 0.95}, {"p99", 0.99}};
+    char name[320];
+    for (size_t i = 0; i < sizeof quantiles / sizeof *quantiles; i++) {
+        snprintf(name, sizeof name, "%s|%s", s->name, quantiles[i].suffix);
+        add_history(r, SI__SERIES_SEGMENT, name, si__sketch_quantile(s->sketch, quantiles[i].quantile) / 1e6);
+    }
+    double minutes = (double)s->duration_ns / 60e9;
+    snprintf(name, sizeof name, "%s|count", s->name);
+    add_history(r, SI__SERIES_SEGMENT, name, (double)s->count / minutes);
+    snprintf(name, sizeof name, "%s|errors", s->name);
+    add_history(r, SI__SERIES_SEGMENT, name, (double)s->errors / minutes);
+}
+
+static void remember_absent_error(void *arg, const char *name, si__series *series) {
+    (void)series;
+    si__reporter *r = arg;
+    for (size_t i = 0; i < r->report->error_count; i++)
+        if (strcmp(r->report->errors[i].group, name) == 0) return;
+    add_history(r, SI__SERIES_ERROR, name, 0);
+}
+
+static void remember(si__reporter *r) {
+    if (r->report->profile_count) remember_profile(r, &r->report->profiles[0]);
+    for (size_t i = 0; i < r->report->segment_count; i++) remember_segment(r, &r->report->segments[i]);
+    si__history_each(r->parts.history, SI__SERIES_ERROR, remember_absent_error, r);
+    for (size_t i = 0; i < r->report->error_count; i++) {
+        const si__report_error *e = &r->report->errors[i];
+        add_history(r, SI__SERIES_ERROR, e->group, (double)e->count * 60e9 / (double)e->duration_ns);
+    }
+}
+
+static void resolve_after(void *arg) {
+    si__reporter *r = arg;
+    remember(r);
+    si__script_describe(r->parts.script, r->report);
+    r->parts.describe(r->parts.describe_arg, r->report);
+    si__context_fill(&r->report->context, r->parts.settings, r->parts.identity);
+    r->report->rules_hash = si__report_strdup(si__script_hash(r->parts.script));
+    r->klass = r->report->alert_count ? SI__SPOOL_ALERTS : SI__SPOOL_METRICS;
+    if (si__worker_submit(r->parts.worker, encode_work, encode_after, r) != 0) finish(r);
+}
+
+static void start(si__reporter *r) {
+    r->busy = 1;
+    r->report = r->next;
+    r->next = si__report_new();
+    if (!r->next) { /* keep collecting into the old one; try again at the next cadence */
+        r->next = r->report;
+        r->report = NULL;
+        finish(r);
+        return;
+    }
+    si__report *report = r->report;
+    memcpy(report->id.agent, r->parts.agent, 16);
+    memcpy(report->id.boot, r->parts.boot, 16);
+    report->id.sequence = ++r->sequence;
+    report->start_ms = r->start_ms ? r->start_ms : r->now_ms;
+    report->end_ms = r->now_ms;
+    r->start_ms = r->now_ms;
+    si__recorder_cut(r->parts.recorder, r->now_ms, si__cores_available(), report, &r->unresolved);
+    if (si__worker_submit(r->parts.worker, resolve_work, resolve_after, r) != 0) finish(r);
+}
+
+void si__reporter_make(si__reporter *r, int64_t now_ms, void (*done)(void *arg), void *arg) {
+    waiting *list = r->busy ? r->later : r->current;
+    size_t *count = r->busy ? &r->later_count : &r->current_count;
+    if (done && *count < MAX_WAITING)
+        list[(*count)++] = (waiting){done, arg};
+    else if (done)
+        done(arg);
+    r->now_ms = now_ms;
+    if (r->busy)
+        r->again = 1;
+    else
+        start(r);
+}

@@ -1,0 +1,256 @@
+/* One observed process. Loop thread, but for refresh_work. */
+#include "target.h"
+
+#include <fcntl.h>
+#include <si/si.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../collectors/native/probe.h"
+#include "ring/drain.h"
+
+enum { MAX_WAITING = 4, MAX_STALE = 1024, MAPS_MAX_BYTES = 64 * 1024 * 1024 };
+
+typedef struct waiting {
+    void (*ready)(void *arg);
+    void *arg;
+} waiting;
+
+struct si__target {
+    si__target_parts parts;
+    pid_t pid;
+    si__region *region;
+    int own;
+    char root[64];
+    si__drain *drain;
+    si__space *space;
+    si__module_list modules; /* as read last, and those unmapped since that old samples may lie in */
+    /* one refresh at a time */
+    int refreshing, again, ending;
+    uint32_t answering; /* modules_wanted that the running refresh answers */
+    si__space *new_space;
+    si__module_list new_modules;
+    size_t without_rows;
+    waiting waiting[MAX_WAITING];
+    size_t waiting_count;
+    void (*freed)(void *arg);
+    void *freed_arg;
+};
+
+/* Paths in the maps of a process in another mount namespace mean other files. */
+static void find_root(si__target *t) {
+    char path[64];
+    struct stat ours, theirs;
+    snprintf(path, sizeof path, "/proc/%d/root", (int)t->pid);
+    if (t->own || stat("/", &ours) != 0 || stat(path, &theirs) != 0) return;
+    if (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino) memcpy(t->root, path, sizeof t->root);
+}
+
+si__target *si__target_new(const si__target_parts *parts, pid_t pid, si__region *region, int own) {
+    si__target *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
+    t->parts = *parts;
+    t->pid = pid;
+    t->region = region;
+    t->own = own;
+    t->drain = si__drain_new(region);
+    if (!t->drain) {
+        free(t);
+        return NULL;
+    }
+    find_root(t);
+    return t;
+}
+
+pid_t si__target_pid(const si__target *t) {
+    return t->pid;
+}
+
+const si__space *si__target_space(const si__target *t) {
+    return t->space;
+}
+
+const si__region *si__target_region(const si__target *t) {
+    return t->region;
+}
+
+size_t si__target_modules_without_rows(const si__target *t) {
+    return t->without_rows;
+}
+
+/* ---- Refresh ---- */
+
+static int overlaps(const si__module_list *list, const si__module *m) {
+    for (size_t i = 0; i < list->count; i++)
+        if (m->start < list->items[i].end && list->items[i].start < m->end) return 1;
+    return 0;
+}
+
+static int by_start(const void *a, const void *b) {
+    const si__module *x = a, *y = b;
+    return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Samples taken before a dlclose are drained after it: what was unmapped stays known until something else is there. */
+static void keep_stale(si__module_list *now, const si__module_list *before) {
+    size_t stale = 0;
+    for (size_t i = 0; i < before->count; i++) stale += !overlaps(now, &before->items[i]);
+    if (stale == 0 || stale > MAX_STALE) return;
+    si__module *grown = realloc(now->items, (now->count + stale) * sizeof *grown);
+    if (!grown) return;
+    now->items = grown;
+    const si__module_list current = {grown, now->count};
+    for (size_t i = 0; i < before->count; i++) {
+        if (overlaps(&current, &before->items[i])) continue;
+        si__module copy = before->items[i];
+        copy.path = strdup(copy.path);
+        if (copy.path) now->items[now->count++] = copy;
+    }
+    qsort(now->items, now->count, sizeof *now->items, by_start);
+}
+
+static char *read_maps(pid_t pid, size_t *length) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return NULL;
+    size_t capacity = 64 * 1024;
+    char *text = malloc(capacity);
+    *length = 0;
+    ssize_t n;
+    while (text && (n = read(fd, text + *length, capacity - *length)) > 0) {
+        *length += (size_t)n;
+        if (*length < capacity || capacity >= MAPS_MAX_BYTES) continue;
+        char *grown = realloc(text, capacity *= 2);
+        if (!grown) break;
+        text = grown;
+    }
+    close(fd);
+    return text;
+}
+
+/* Threads that ran before us asked where their stack ends. */
+static void answer_stacks(si__target *t, const char *maps, size_t length) {
+    uint32_t used = atomic_load(&t->region->slots_used);
+    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) {
+        si__slot *slot = si__region_slot(t->region, i);
+        uint64_t sp = atomic_load(&slot->sp_seen), lo, hi;
+        if (!sp || si__stack_bounds_parse(maps, length, sp, &lo, &hi) != 0) continue;
+        si__drain_answer_stack(t->drain, i, sp, lo, hi);
+    }
+}
+
+static void refresh_work(void *arg) {
+    si__target *t = arg;
+    size_t length = 0;
+    char *maps = read_maps(t->pid, &length);
+    if (maps && length && si__module_list_parse(maps, length, &t->new_modules) == 0) {
+        si__unwind_publish(t->parts.cache, t->region, t->new_modules.items, t->new_modules.count, t->root,
+                           &t->without_rows);
+        atomic_store(&t->region->modules_seen, t->answering);
+        answer_stacks(t, maps, length);
+        keep_stale(&t->new_modules, &t->modules);
+        t->new_space = si__space_new(t->parts.binaries, &t->new_modules, t->root);
+    }
+    free(maps);
+}
+
+static void finish_end(si__target *t);
+
+static void refresh_after(void *arg) {
+    si__target *t = arg;
+    if (t->new_space) {
+        if (t->space) si__space_free(t->space);
+        si__module_list_free(&t->modules);
+        t->space = t->new_space;
+        t->modules = t->new_modules;
+    } else {
+        si__module_list_free(&t->new_modules);
+    }
+    t->new_space = NULL;
+    t->new_modules = (si__module_list){0};
+    t->refreshing = 0;
+    waiting ready[MAX_WAITING];
+    size_t count = t->waiting_count;
+    memcpy(ready, t->waiting, sizeof ready);
+    t->waiting_count = 0;
+    for (size_t i = 0; i < count; i++) ready[i].ready(ready[i].arg);
+    if (t->ending)
+        finish_end(t);
+    else if (t->again)
+        si__target_refresh(t, NULL, NULL);
+}
+
+void si__target_refresh(si__target *t, void (*ready)(void *arg), void *arg) {
+    if (ready && t->waiting_count < MAX_WAITING) t->waiting[t->waiting_count++] = (waiting){ready, arg};
+    t->again = t->refreshing;
+    if (t->refreshing) return;
+    t->answering = atomic_load(&t->region->modules_wanted);
+    t->refreshing = si__worker_submit(t->parts.worker, refresh_work, refresh_after, t) == 0;
+}
+
+/* ---- Drain ---- */
+
+static void on_event(void *arg, const si__event *event, si__event_type type, const uint64_t *pcs, const char *text) {
+    si__target *t = arg;
+    si__recorder_event(t->parts.recorder, t->space, event, type, pcs, text);
+}
+
+static int stacks_asked(const si__target *t) {
+    uint32_t used = atomic_load(&t->region->slots_used);
+    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++)
+        if (atomic_load(&si__region_slot(t->region, i)->sp_seen)) return 1;
+    return 0;
+}
+
+size_t si__target_drain(si__target *t, double *fill) {
+    int outdated = atomic_load(&t->region->modules_wanted) != atomic_load(&t->region->modules_seen) || stacks_asked(t);
+    if (outdated && !t->ending) si__target_refresh(t, NULL, NULL);
+    if (!t->space || (t->refreshing && !t->ending)) return 0; /* pcs of new modules mean nothing yet */
+    return si__drain_events(t->drain, on_event, t, fill);
+}
+
+static void on_tally(void *arg, const si__tally *tally) {
+    si__target *t = arg;
+    si__recorder_tally(t->parts.recorder, tally);
+}
+
+void si__target_tally(si__target *t) {
+    si__drain_instruments(t->drain, on_tally, t);
+    si__recorder_lost(t->parts.recorder, si__drain_take_lost(t->drain));
+}
+
+void si__target_cpu_rate(si__target *t, double hz) {
+    uint32_t mhz = (uint32_t)(hz * 1000 + 0.5);
+    si__control *control = &t->region->control;
+    if (atomic_load(&control->cpu_mhz) == mhz) return;
+    atomic_store(&control->cpu_mhz, mhz);
+    atomic_fetch_add(&control->generation, 1);
+    if (t->own) si__probe_rearm();
+}
+
+/* ---- End ---- */
+
+static void finish_end(si__target *t) {
+    double fill;
+    si__target_drain(t, &fill);
+    si__target_tally(t);
+    if (t->space) si__space_free(t->space);
+    si__module_list_free(&t->modules);
+    si__drain_free(t->drain);
+    if (!t->own) si__region_unmap(t->region);
+    void (*freed)(void *arg) = t->freed;
+    void *arg = t->freed_arg;
+    free(t);
+    if (freed) freed(arg);
+}
+
+void si__target_end(si__target *t, void (*freed)(void *arg), void *arg) {
+    t->ending = 1;
+    t->freed = freed;
+    t->freed_arg = arg;
+    if (!t->refreshing) finish_end(t);
+}
