@@ -384,7 +384,8 @@ INLINE step_result step(walk *w) {
         rc = step_frame_pointer(w, in_module);
     }
     w->leaf = NULL;
-    return rc == STEP_FRAME && w->pc == 0 ? STEP_END : rc;
+    if (rc == STEP_FRAME && w->pc < NULL_PAGE) rc = w->pc ? STEP_LOST : STEP_END; /* threads may end in a zero */
+    return rc;
 }
 
 INLINE step_result walk_on(walk *w, uint64_t *pcs, unsigned cap, unsigned *count) {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <unwind.h>
 
-#include "native/unwind.h"
+#include "../../collectors/native/unwind.h"
 #include "si/si.h"
 
 enum { REFERENCE_MAX = 256 };
