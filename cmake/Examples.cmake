@@ -20,3 +20,22 @@ target_link_libraries(si_lua PRIVATE libsi)
 set_target_properties(si_lua PROPERTIES OUTPUT_NAME si PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/lua/5.4
   INSTALL_RPATH "$ORIGIN/../..")
 install(TARGETS si_lua LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/lua/5.4)
+
+# ---- bench/: built on demand (./dev bench NAME) ----
+find_library(GPERFTOOLS_PROFILER profiler)
+foreach(sampler none si gperftools)
+  add_executable(cpu_worker_${sampler} EXCLUDE_FROM_ALL
+    ${CMAKE_SOURCE_DIR}/bench/cpu_worker.c ${CMAKE_SOURCE_DIR}/bench/cpu_${sampler}.c ${CMAKE_SOURCE_DIR}/bench/workload.c)
+  target_compile_options(cpu_worker_${sampler} PRIVATE -O2)
+  target_compile_definitions(cpu_worker_${sampler} PRIVATE SI_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+endforeach()
+set_source_files_properties(${CMAKE_SOURCE_DIR}/bench/workload.c PROPERTIES COMPILE_OPTIONS -fomit-frame-pointer)
+# The sampler's counters are read where it keeps them: linked with its modules instead of libsi.
+target_link_libraries(cpu_worker_si PRIVATE si_runtime)
+target_link_libraries(cpu_worker_gperftools PRIVATE -Wl,--no-as-needed ${GPERFTOOLS_PROFILER})
+add_executable(cpu_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/cpu_bench.c)
+target_link_libraries(cpu_bench PRIVATE m)
+add_executable(report_sink EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/report_sink.c)
+target_link_libraries(report_sink PRIVATE si_report PkgConfig::MICROHTTPD)
+set(SI_BENCH_PROGRAMS report_sink cpu_bench cpu_worker_none cpu_worker_si cpu_worker_gperftools)
+set_target_properties(${SI_BENCH_PROGRAMS} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)

@@ -11,7 +11,7 @@ declare -A PACKAGES=(
     [demo]="wrk curl sqlite3"
     [lint]="clang clang-tidy clang-format cppcheck lua-check lua5.4 shellcheck"
     [fuzz]="clang libclang-rt-14-dev"
-    [bench]="libgoogle-perftools-dev curl jq wrk"
+    [bench]="libgoogle-perftools-dev wrk"
 )
 
 # need GROUP...: installs what is missing of the groups, and nothing when nothing is.
