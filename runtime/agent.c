@@ -392,24 +392,27 @@ uint64_t si__agent_events(const si__agent *a) {
 /* ---- Files of the whole run ---- */
 
 int si__agent_save_folded(si__agent *a, const char *path) {
+    si__symbolizer *symbolizer = si__symbolizer_new(0); /* the agent's own may be in use on the worker */
     si__rawprofile *raw = si__recorder_whole_run(a->recorder);
-    si__calltree *tree = raw ? si__resolve(raw, a->symbolizer) : NULL;
+    si__calltree *tree = raw && symbolizer ? si__resolve(raw, symbolizer) : NULL;
     int rc = tree ? si__folded_save(tree, 1000, path) : SI_ENOMEM;
     if (tree) si__calltree_free(tree);
     if (raw) si__rawprofile_free(raw);
+    if (symbolizer) si__symbolizer_free(symbolizer);
     return rc;
 }
 
 int si__agent_save_pprof(si__agent *a, const char *path) {
+    si__symbolizer *symbolizer = si__symbolizer_new(0);
     si__rawprofile *raw = si__recorder_whole_run(a->recorder);
-    if (!raw) return SI_ENOMEM;
     double hz = si__sampler_hz(a->sampler);
     const si__pprof_options options = {.type = "cpu",
                                        .unit = "nanoseconds",
                                        .period = hz > 0 ? (int64_t)(1e9 / hz) : 0,
                                        .start_unix_ns = a->started_ms * 1000000,
                                        .duration_ns = (unix_ms() - a->started_ms) * 1000000};
-    int rc = si__pprof_save(raw, a->symbolizer, &options, path);
-    si__rawprofile_free(raw);
+    int rc = raw && symbolizer ? si__pprof_save(raw, symbolizer, &options, path) : SI_ENOMEM;
+    if (raw) si__rawprofile_free(raw);
+    if (symbolizer) si__symbolizer_free(symbolizer);
     return rc;
 }

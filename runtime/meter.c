@@ -50,6 +50,8 @@ void si__meter_free(si__meter *m) {
 }
 
 int si__meter_add(si__meter *m, pid_t pid) {
+    for (size_t i = 0; i < m->process_count; i++)
+        if (m->processes[i].pid == pid) return 0;
     watched *grown = realloc(m->processes, (m->process_count + 1) * sizeof *grown);
     if (!grown) return SI_ENOMEM;
     m->processes = grown;

@@ -23,7 +23,7 @@ typedef struct si__reading {
 /* host_root: prefix of /proc and /sys; "" for the real one. `collectors` ends with NULL. NULL: out of memory. */
 si__meter *si__meter_new(const si__collector *const *collectors, const char *host_root);
 void si__meter_free(si__meter *meter);
-int si__meter_add(si__meter *meter, pid_t pid); /* observe a process: 0 or SI_ENOMEM */
+int si__meter_add(si__meter *meter, pid_t pid); /* observe a process, if it is not yet: 0 or SI_ENOMEM */
 void si__meter_remove(si__meter *meter, pid_t pid);
 
 /* Reads all; returns the readings (borrowed until the next call) and their number. Rates need two readings. */

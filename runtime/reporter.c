@@ -194,6 +194,10 @@ static void remember(si__reporter *r) {
 static void resolve_after(void *arg) {
     si__reporter *r = arg;
     remember(r);
+    if (!r->parts.upload) { /* nobody to tell; the rules have their numbers */
+        finish(r);
+        return;
+    }
     si__script_describe(r->parts.script, r->report);
     r->parts.describe(r->parts.describe_arg, r->report);
     si__context_fill(&r->report->context, r->parts.settings, r->parts.identity);

@@ -1,0 +1,181 @@
+/*
+ * `si run`: starts a program with the probe preloaded, observes it and what it starts, and ends as it ended.
+ */
+#include <errno.h>
+#include <si/si.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "../collectors/collector.h"
+#include "../runtime/agent.h"
+#include "../runtime/settings.h"
+#include "arguments.h"
+#include "child.h"
+#include "command.h"
+#include "probe_path.h"
+#include "probe_server.h"
+#include "program.h"
+
+enum { STOP_TIMEOUT_MS = 10000, DEFAULT_HZ = 100, LATE_PROBE_MS = 2000 };
+
+typedef struct run {
+    uv_loop_t loop;
+    si__arguments args;
+    si__settings *settings;
+    si__agent *agent;
+    si__probe_server *server; /* NULL: nothing is preloaded */
+    si__child *child;
+    uv_timer_t late;
+    int wait_status, file_failed;
+} run;
+
+/* ---- Files at the end ---- */
+
+static int save(run *r, const char *dir, const char *name, int (*write)(si__agent *, const char *)) {
+    char path[4200];
+    if (!dir) return 0;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    int rc = write(r->agent, path);
+    if (rc) fprintf(stderr, "si run: %s: %s\n", path, rc == SI_EIO ? strerror(errno) : si_strerror(rc));
+    return rc != 0;
+}
+
+static int make_dir(const char *option, const char *dir) {
+    if (!dir) return 0;
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
+        fprintf(stderr, "si run: option --%s: '%s': %s\n", option, dir, strerror(errno));
+        return 2;
+    }
+    struct stat st;
+    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode) || access(dir, W_OK) != 0) {
+        fprintf(stderr, "si run: option --%s: '%s' is not a directory that can be written to\n", option, dir);
+        return 2;
+    }
+    return 0;
+}
+
+/* ---- The end ---- */
+
+static void on_agent_freed(void *arg) {
+    run *r = arg;
+    uv_close((uv_handle_t *)&r->late, NULL);
+    si__child_free(r->child);
+}
+
+static void on_server_closed(void *arg) {
+    run *r = arg;
+    si__agent_free(r->agent, on_agent_freed, r);
+}
+
+static void on_stopped(void *arg, int rc) {
+    run *r = arg;
+    if (rc && r->settings->dashboard_url)
+        fprintf(stderr, "si run: the last report did not reach %s%s\n", r->settings->dashboard_url,
+                r->settings->state_dir ? "; it is kept for the next run" : "");
+    r->file_failed = save(r, r->args.folded_dir, "cpu.folded", si__agent_save_folded);
+    r->file_failed |= save(r, r->args.pprof_dir, "cpu.pb.gz", si__agent_save_pprof);
+    if (r->server)
+        si__probe_server_close(r->server, on_server_closed, r);
+    else
+        on_server_closed(r);
+}
+
+static void on_exited(void *arg, int wait_status) {
+    run *r = arg;
+    r->wait_status = wait_status;
+    si__agent_process_ended(r->agent, si__child_pid(r->child));
+    if (r->server && si__probe_server_seen(r->server) == 0 && (r->args.folded_dir || r->args.pprof_dir)) {
+        const char *why = si__probe_server_refusal(r->server);
+        fprintf(stderr, "si run: no CPU profile: %s\n", *why ? why : "the probe was not loaded into the program");
+    }
+    si__agent_stop(r->agent, STOP_TIMEOUT_MS, on_stopped, r);
+}
+
+/* ---- The start ---- */
+
+/* A program that has not said hello by now never will. */
+static void on_late(uv_timer_t *timer) {
+    run *r = timer->data;
+    if (!r->server || si__probe_server_seen(r->server) > 0) return;
+    const char *why = si__probe_server_refusal(r->server);
+    si__agent_status(r->agent, "probe", "unavailable", *why ? why : "the probe was not loaded into the program");
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+/* Whether the probe can be used; says why not. */
+static const char *choose_probe(run *r, char *path, size_t path_bytes) {
+    char reason[512];
+    if (!si__probe_path(path, path_bytes)) {
+        snprintf(reason, sizeof reason, "libsi-probe.so was not found beside si (set SI_PROBE)");
+    } else if (si__program_can_preload(r->args.command[0], reason, sizeof reason)) {
+        return path;
+    }
+    fprintf(stderr, "si run: CPU profile unavailable: %s; observing metrics alone\n", reason);
+    si__agent_status(r->agent, "probe", "unavailable", reason);
+    return NULL;
+}
+
+static int start(run *r) {
+    char error[256] = "", probe_path[4096];
+    const int files = r->args.folded_dir || r->args.pprof_dir;
+    const si__agent_options options = {.settings = r->settings,
+                                       .collectors = si__collectors,
+                                       .force_cpu_hz = r->args.hz > 0 ? r->args.hz
+                                                       : files        ? DEFAULT_HZ
+                                                                      : 0,
+                                       .keep_whole_run = files};
+    int rc = si__agent_new(&r->loop, &options, &r->agent, error, sizeof error);
+    if (rc) {
+        fprintf(stderr, "si run: %s\n", error);
+        return 126;
+    }
+    const char *probe = choose_probe(r, probe_path, sizeof probe_path);
+    if (probe && si__probe_server_new(&r->loop, r->agent, &r->server, error, sizeof error) != 0) {
+        fprintf(stderr, "si run: CPU profile unavailable: %s; observing metrics alone\n", error);
+        probe = NULL;
+    }
+    rc = si__child_start(&r->loop, r->args.command, probe, probe ? si__probe_server_path(r->server) : NULL, on_exited,
+                         r, &r->child);
+    if (rc) {
+        fprintf(stderr, "si run: %s: %s\n", r->args.command[0], strerror(-rc));
+        return rc == -ENOENT ? 127 : 126;
+    }
+    si__agent_observe(r->agent, si__child_pid(r->child), NULL, 0, NULL, NULL);
+    uv_timer_init(&r->loop, &r->late);
+    r->late.data = r;
+    uv_timer_start(&r->late, on_late, LATE_PROBE_MS, 0);
+    uv_unref((uv_handle_t *)&r->late);
+    return 0;
+}
+
+int si__command_run(int argc, char **argv) {
+    static run r;
+    char error[256];
+    int rc = si__arguments_parse(&r.args, SI__ACCEPT_RUN, argc, argv);
+    if (rc) return rc < 0 ? 0 : rc;
+    if ((rc = make_dir("folded", r.args.folded_dir)) || (rc = make_dir("pprof", r.args.pprof_dir))) return rc;
+    if (!r.args.options.app_name) r.args.options.app_name = base_name(r.args.command[0]);
+    if (si__settings_new(&r.settings, &r.args.options, error, sizeof error) != 0) {
+        fprintf(stderr, "si run: %s\n", error);
+        return 2;
+    }
+    uv_loop_init(&r.loop);
+    rc = start(&r);
+    if (rc) {
+        if (r.server) si__probe_server_close(r.server, NULL, NULL);
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+        exit(rc); /* threads of the agent end with us */
+    }
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    si__settings_free(r.settings);
+    if (r.file_failed && r.wait_status == 0) return 1;
+    si__child_exit_like(r.wait_status);
+}
