@@ -159,6 +159,7 @@ static void govern(si__agent *a) {
 }
 
 static void every_second(si__agent *a) {
+    for (size_t i = 0; i < a->target_count; i++) si__target_beat(a->targets[i]);
     si__script_tick(a->script, a->now_ms);
     si__deliver_tick(a->deliver, a->now_ms);
     if (a->now_ms - a->last_metrics_ms >= a->cadence.metrics_ms) {

@@ -5,7 +5,7 @@
 
 #include "profile/profile.h"
 #include "profile/sketch.h"
-#include "recorder.h"
+#include "ring/drain.h"
 
 typedef struct si__recorded_error {
     char group[SI__NAME_BYTES + 32];
@@ -35,7 +35,7 @@ typedef struct si__recorded_segments {
 si__recorded_error *si__recorded_error_get(si__recorded_errors *errors, const char *group);
 void si__recorded_errors_clear(si__recorded_errors *errors);
 
-void si__recorded_segment_add(si__recorded_segments *segments, const char *name, const si__tally *tally);
+void si__recorded_segment_add(si__recorded_segments *segments, const char *name, const si__drained_instrument *gained);
 void si__recorded_segments_clear(si__recorded_segments *segments);
 
 /* The name that reports use: "segment", "http_handler", "http_client", "sql", "cache", "document", "call". Static. */

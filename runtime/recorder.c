@@ -93,7 +93,7 @@ static void collect(si__recorder *r) {
     free(live);
 }
 
-static void record_cpu(si__recorder *r, uint32_t node, const si__event *event) {
+static void record_cpu(si__recorder *r, uint32_t node, const si__drained_event *event) {
     si__profile_add(r->cpu, node, event->value, event->count);
     if (r->whole) si__profile_add(r->whole, node, event->value, event->count);
     if (si__recorder_focused(r)) si__profile_add(r->focus.profile, node, event->value, event->count);
@@ -109,18 +109,17 @@ static void split_text(const char *text, size_t bytes, char *group, size_t group
     snprintf(message, message_bytes, "%.*s", (int)strnlen(text + (bytes - rest), rest), text + (bytes - rest));
 }
 
-static void record_error(si__recorder *r, uint32_t node, const si__event *event, si__event_type type,
-                         const char *text) {
+static void record_error(si__recorder *r, uint32_t node, const si__drained_event *event) {
     char group[SI__NAME_BYTES + 32], message[MESSAGE_BYTES];
     uint64_t counted_here = 0;
-    if (type == SI__EVENT_CRASH) {
+    if (event->type == SI__EVENT_CRASH) {
         const char *abbreviation = event->value > 0 && event->value < 64 ? sigabbrev_np((int)event->value) : NULL;
         snprintf(group, sizeof group, "crash: SIG%s%s", abbreviation ? abbreviation : "?",
                  event->flags & SI__EVENT_GUARDED ? " (guarded)" : "");
-        snprintf(message, sizeof message, "%.*s", (int)event->text_bytes, text);
+        snprintf(message, sizeof message, "%.*s", (int)event->text_bytes, event->text);
         counted_here = event->count ? event->count : 1;
     } else {
-        split_text(text, event->text_bytes, group, sizeof group, message, sizeof message);
+        split_text(event->text, event->text_bytes, group, sizeof group, message, sizeof message);
     }
     si__recorded_error *error = si__recorded_error_get(&r->errors, group);
     if (!error) return;
@@ -129,18 +128,17 @@ static void record_error(si__recorder *r, uint32_t node, const si__event *event,
     si__profile_add(error->profile, node, 1, event->count ? event->count : 1);
 }
 
-void si__recorder_event(si__recorder *r, const si__space *space, const si__event *event, si__event_type type,
-                        const uint64_t *pcs, const char *text) {
+void si__recorder_event(si__recorder *r, const si__space *space, const si__drained_event *event) {
     r->events++;
     if (si__stacks_fill(r->stacks) > collect_at) collect(r);
-    uint32_t node = si__stacks_intern(r->stacks, space, pcs, event->frame_count, event->flags);
-    switch (type) {
+    uint32_t node = si__stacks_intern(r->stacks, space, event->pcs, event->frame_count, event->flags);
+    switch (event->type) {
     case SI__EVENT_CPU:
         record_cpu(r, node, event);
         break;
     case SI__EVENT_ERROR:
     case SI__EVENT_CRASH:
-        record_error(r, node, event, type, text);
+        record_error(r, node, event);
         break;
     case SI__EVENT_PAD:
         break;
@@ -151,7 +149,7 @@ void si__recorder_lost(si__recorder *r, uint64_t events) {
     r->lost += events;
 }
 
-static void tally_custom(si__recorder *r, const si__tally *t) {
+static void tally_custom(si__recorder *r, const si__drained_instrument *t) {
     custom *c = NULL;
     for (size_t i = 0; i < r->custom_count && !c; i++)
         if (strcmp(r->customs[i].name, t->name) == 0) c = &r->customs[i];
@@ -169,7 +167,7 @@ static void tally_custom(si__recorder *r, const si__tally *t) {
         c->value = t->value;
 }
 
-void si__recorder_tally(si__recorder *r, const si__tally *t) {
+void si__recorder_tally(si__recorder *r, const si__drained_instrument *t) {
     if (t->kind == SI__INSTRUMENT_GAUGE || t->kind == SI__INSTRUMENT_COUNTER) {
         tally_custom(r, t);
     } else if (t->kind == SI__INSTRUMENT_ERROR) {

@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../collectors/native/region.h"
 #include "profile/rawprofile.h"
 #include "profile/space.h"
 #include "report/report.h"
+#include "ring/drain.h"
 
 typedef struct si__recorder si__recorder;
 
@@ -37,20 +37,12 @@ si__recorder *si__recorder_new(int keep_whole_run, int64_t now_ms);
 void si__recorder_free(si__recorder *recorder);
 void si__recorder_rename(si__recorder *recorder, si__rename_fn rename, void *arg);
 
-/* One drained event. `pcs` leaf first; `text` as the event type says, text_bytes long, not terminated. */
-void si__recorder_event(si__recorder *recorder, const si__space *space, const si__event *event, si__event_type type,
-                        const uint64_t *pcs, const char *text);
+/* One drained event, with the address space of its process. */
+void si__recorder_event(si__recorder *recorder, const si__space *space, const si__drained_event *event);
 void si__recorder_lost(si__recorder *recorder, uint64_t events); /* events dropped by full rings */
 
-/* What an instrument counted since it was last told. `buckets` has SI__BUCKET_COUNT deltas, or NULL. */
-typedef struct si__tally {
-    si__instrument_kind kind;
-    const char *name;
-    uint64_t count, errors, sum_ns, max_ns;
-    double value; /* gauge: the value now; counter: what was added */
-    const uint32_t *buckets;
-} si__tally;
-void si__recorder_tally(si__recorder *recorder, const si__tally *tally);
+/* What an instrument gained. */
+void si__recorder_tally(si__recorder *recorder, const si__drained_instrument *gained);
 
 /* Custom metrics since the last call: gauges as they are, counters per second. `each` borrows the name. */
 void si__recorder_metrics(si__recorder *recorder, int64_t now_ms,

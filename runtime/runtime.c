@@ -151,6 +151,7 @@ static int start_parts(si_runtime *rt) {
 static void *loop_main(void *arg) {
     si_runtime *rt = arg;
     prctl(PR_SET_NAME, "si-loop");
+    si__thread_ignore_self();
     int rc = start_parts(rt);
     if (rc != 0 && rt->agent) si__agent_free(rt->agent, on_agent_freed, rt);
     report_start(rt, rc);

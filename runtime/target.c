@@ -34,6 +34,7 @@ struct si__target {
     si__space *new_space;
     si__module_list new_modules;
     size_t without_rows;
+    uint64_t lost; /* told to the recorder so far */
     waiting waiting[MAX_WAITING];
     size_t waiting_count;
     void (*freed)(void *arg);
@@ -132,17 +133,6 @@ static char *read_maps(pid_t pid, size_t *length) {
     return text;
 }
 
-/* Threads that ran before us asked where their stack ends. */
-static void answer_stacks(si__target *t, const char *maps, size_t length) {
-    uint32_t used = atomic_load(&t->region->slots_used);
-    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) {
-        si__slot *slot = si__region_slot(t->region, i);
-        uint64_t sp = atomic_load(&slot->sp_seen), lo, hi;
-        if (!sp || si__stack_bounds_parse(maps, length, sp, &lo, &hi) != 0) continue;
-        si__drain_answer_stack(t->drain, i, sp, lo, hi);
-    }
-}
-
 static void refresh_work(void *arg) {
     si__target *t = arg;
     size_t length = 0;
@@ -151,7 +141,7 @@ static void refresh_work(void *arg) {
         si__unwind_publish(t->parts.cache, t->region, t->new_modules.items, t->new_modules.count, t->root,
                            &t->without_rows);
         atomic_store(&t->region->modules_seen, t->answering);
-        answer_stacks(t, maps, length);
+        si__drain_answer_stacks(t->drain, maps, length);
         keep_stale(&t->new_modules, &t->modules);
         t->new_space = si__space_new(t->parts.binaries, &t->new_modules, t->root);
     }
@@ -194,42 +184,52 @@ void si__target_refresh(si__target *t, void (*ready)(void *arg), void *arg) {
 
 /* ---- Drain ---- */
 
-static void on_event(void *arg, const si__event *event, si__event_type type, const uint64_t *pcs, const char *text) {
+static void on_event(void *arg, const si__drained_event *event) {
     si__target *t = arg;
-    si__recorder_event(t->parts.recorder, t->space, event, type, pcs, text);
+    si__recorder_event(t->parts.recorder, t->space, event);
 }
 
-static int stacks_asked(const si__target *t) {
+/* The fullest ring's share. */
+static double fullest(const si__target *t) {
     uint32_t used = atomic_load(&t->region->slots_used);
-    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++)
-        if (atomic_load(&si__region_slot(t->region, i)->sp_seen)) return 1;
-    return 0;
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) {
+        const si__slot *slot = si__region_slot(t->region, i);
+        uint64_t bytes = atomic_load(&slot->reserve_pos) - atomic_load(&slot->read_pos);
+        if (bytes > most && bytes <= SI__RING_BYTES) most = bytes;
+    }
+    return (double)most / SI__RING_BYTES;
 }
 
 size_t si__target_drain(si__target *t, double *fill) {
-    int outdated = atomic_load(&t->region->modules_wanted) != atomic_load(&t->region->modules_seen) || stacks_asked(t);
+    *fill = fullest(t);
+    int outdated = atomic_load(&t->region->modules_wanted) != atomic_load(&t->region->modules_seen) ||
+                   si__drain_stacks_wanted(t->drain);
     if (outdated && !t->ending) si__target_refresh(t, NULL, NULL);
     if (!t->space || (t->refreshing && !t->ending)) return 0; /* pcs of new modules mean nothing yet */
-    return si__drain_events(t->drain, on_event, t, fill);
+    return si__drain_events(t->drain, on_event, t);
 }
 
-static void on_tally(void *arg, const si__tally *tally) {
+static void on_instrument(void *arg, const si__drained_instrument *gained) {
     si__target *t = arg;
-    si__recorder_tally(t->parts.recorder, tally);
+    si__recorder_tally(t->parts.recorder, gained);
 }
 
 void si__target_tally(si__target *t) {
-    si__drain_instruments(t->drain, on_tally, t);
-    si__recorder_lost(t->parts.recorder, si__drain_take_lost(t->drain));
+    si__drain_instruments(t->drain, on_instrument, t);
+    si__drain_counts counts;
+    si__drain_counts_get(t->drain, &counts);
+    si__recorder_lost(t->parts.recorder, counts.dropped - t->lost);
+    t->lost = counts.dropped;
+}
+
+void si__target_beat(si__target *t) {
+    if (t->own) si__probe_refresh();
 }
 
 void si__target_cpu_rate(si__target *t, double hz) {
-    uint32_t mhz = (uint32_t)(hz * 1000 + 0.5);
-    si__control *control = &t->region->control;
-    if (atomic_load(&control->cpu_mhz) == mhz) return;
-    atomic_store(&control->cpu_mhz, mhz);
-    atomic_fetch_add(&control->generation, 1);
-    if (t->own) si__probe_rearm();
+    si__region_set_cpu_mhz(t->region, (uint32_t)(hz * 1000 + 0.5));
+    if (t->own) si__threads_rearm();
 }
 
 /* ---- End ---- */

@@ -40,6 +40,9 @@ size_t si__target_drain(si__target *target, double *fill);
 /* Instruments: what was counted since the last call goes to the recorder. */
 void si__target_tally(si__target *target);
 
+/* About once a second: finds threads and modules that nobody told us of, where this process is the observed one. */
+void si__target_beat(si__target *target);
+
 void si__target_cpu_rate(si__target *target, double hz);
 pid_t si__target_pid(const si__target *target);
 const si__space *si__target_space(const si__target *target); /* NULL until the first refresh is done */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../collectors/native/probe.h"
+
 #define STACK_BYTES ((size_t)2 << 20) /* libdw recurses over DWARF; glibc takes TLS from this too */
 
 typedef struct job {
@@ -56,6 +58,7 @@ static job *queue_pop(queue *q) {
 static void *worker_main(void *arg) {
     si__worker *worker = arg;
     pthread_setname_np(pthread_self(), "si-worker");
+    si__thread_ignore_self();
     pthread_mutex_lock(&worker->lock);
     for (;;) {
         job *j = queue_pop(&worker->todo);
