@@ -1,7 +1,7 @@
 # What is shipped: libsi.so and libsi.a (embedding), libsi-probe.so (preloaded by `si run`), si (command).
 # si-dashboard is in Dashboard.cmake.
-set(SI_MODULES si_runtime si_notify si_script si_embedded_lua si_report si_history si_symbol si_profile si_ring si_collectors)
-set(SI_HIDDEN_ARCHIVES ${SI_STATIC_ARCHIVES})
+set(SI_MODULES si_runtime si_notify si_script si_embedded_lua si_report si_worker si_history si_symbol si_profile si_ring si_collectors)
+set(SI_HIDDEN_ARCHIVES ${SI_STATIC_ARCHIVES} ${IBERTY})
 
 # ---- libsi.so: exports si_* and nothing else; Lua, libuv, msgpack-c and lua-cjson inside, hidden ----
 file(WRITE ${CMAKE_BINARY_DIR}/generated/empty.c "typedef int si__empty_translation_unit;\n")
@@ -11,7 +11,7 @@ set_target_properties(libsi PROPERTIES OUTPUT_NAME si VERSION ${PROJECT_VERSION}
   LINK_DEPENDS ${CMAKE_BINARY_DIR}/generated/libsi.map)
 target_link_libraries(libsi PRIVATE
   -Wl,--whole-archive ${SI_MODULES} -Wl,--no-whole-archive
-  si_static_deps PkgConfig::CURL PkgConfig::ZSTD PkgConfig::DW PkgConfig::ELF PkgConfig::ZLIB)
+  si_static_deps ${IBERTY} PkgConfig::CURL PkgConfig::ZSTD PkgConfig::DW PkgConfig::ELF PkgConfig::ZLIB)
 target_link_options(libsi PRIVATE -Wl,--version-script=${CMAKE_BINARY_DIR}/generated/libsi.map -Wl,-z,now -Wl,-z,nodelete)
 if(NOT SI_SANITIZE)
   target_link_options(libsi PRIVATE -Wl,-z,defs)
