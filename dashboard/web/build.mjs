@@ -1,0 +1,72 @@
+// Bundles the dashboard's pages: `node build.mjs --out DIR [--watch]`. Called by CMake, which embeds what is in DIR, and by the
+// browser tests. The same sources give the same bytes, so the embedded files change only when the pages do.
+import {createHash} from 'node:crypto';
+import {mkdir, readFile, readdir, rm, writeFile} from 'node:fs/promises';
+import {dirname, join, resolve} from 'node:path';
+import {fileURLToPath} from 'node:url';
+import {gzipSync} from 'node:zlib';
+import * as esbuild from 'esbuild';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const FIRST_LOAD_LIMIT_BYTES = 100 * 1024;
+
+function argument(name) {
+  const i = process.argv.indexOf(name);
+  return i >= 0 ? process.argv[i + 1] : undefined;
+}
+
+const out = resolve(argument('--out') ?? join(here, 'dist'));
+const shape = process.argv.includes('--no-minify') ? {minify: false, sourcemap: 'inline'} : {minify: true};
+
+async function bundle() {
+  const result = await esbuild.build({
+    absWorkingDir: here,
+    entryPoints: {app: 'src/main.tsx'},
+    bundle: true,
+    write: false,
+    outdir: 'assets',
+    format: 'esm',
+    target: ['es2021', 'chrome100', 'firefox100', 'safari15.4'],
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    legalComments: 'none',
+    charset: 'utf8',
+    logLevel: 'warning',
+    ...shape,
+  });
+  const names = {};
+  const assets = [];
+  for (const file of result.outputFiles) {
+    const kind = file.path.endsWith('.css') ? 'css' : 'js';
+    const hash = createHash('sha256').update(file.contents).digest('hex').slice(0, 12);
+    names[kind] = `assets/app-${hash}.${kind}`;
+    assets.push({name: names[kind], contents: Buffer.from(file.contents)});
+  }
+  const template = await readFile(join(here, 'src/index.html'), 'utf8');
+  const html = template.replace('%CSS%', '/' + names.css).replace('%JS%', '/' + names.js);
+  assets.push({name: 'index.html', contents: Buffer.from(html)});
+  assets.push({name: 'assets/icon.svg', contents: await readFile(join(here, 'src/icon.svg'))});
+  return assets;
+}
+
+/* Removes bundles of earlier builds and nothing else: --out may hold other people's files. */
+async function removeOld(keep) {
+  const dir = join(out, 'assets');
+  for (const name of await readdir(dir).catch(() => [])) {
+    if (/^app-[0-9a-f]{12}\.(js|css)$/.test(name) && !keep.has(`assets/${name}`)) await rm(join(dir, name));
+  }
+}
+
+const assets = await bundle();
+await mkdir(join(out, 'assets'), {recursive: true});
+await removeOld(new Set(assets.map((asset) => asset.name)));
+let gzipped = 0;
+for (const asset of assets) {
+  await writeFile(join(out, asset.name), asset.contents);
+  gzipped += gzipSync(asset.contents, {level: 9}).length;
+}
+console.log(`dashboard pages: ${assets.length} files, ${(gzipped / 1024).toFixed(1)} KiB gzipped, in ${out}`);
+if (gzipped > FIRST_LOAD_LIMIT_BYTES && shape.minify) {
+  console.error(`first load is over the limit of ${FIRST_LOAD_LIMIT_BYTES / 1024} KiB`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,95 @@
+// Talks to /api/v1: adds the CSRF token to changes, turns every failure into one ApiError with a sentence in it.
+import type {Session} from './types';
+
+export class ApiError extends Error {
+  constructor(readonly status: number, readonly code: string, message: string, readonly field = '') {
+    super(message);
+  }
+}
+
+let csrf = '';
+let onSignedOut: () => void = () => undefined;
+
+/** Called once by the session: what to do when the server says that nobody is signed in. */
+export function setSignedOutHandler(handler: () => void): void {
+  onSignedOut = handler;
+}
+
+/** The token that every change carries; it comes with each answer of /session. */
+export function setCsrf(token: string): void {
+  csrf = token;
+}
+
+export type Query = Record<string, string | number | boolean | null | undefined>;
+
+export function queryString(query: Query): string {
+  const out = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== '' && value !== false) out.set(name, value === true ? '1' : String(value));
+  }
+  const text = out.toString();
+  return text ? '?' + text : '';
+}
+
+async function failure(response: Response): Promise<ApiError> {
+  let code = 'http_' + String(response.status);
+  let message = `The dashboard answered ${response.status}.`;
+  let field = '';
+  try {
+    const body = await response.json() as {error?: {code?: string; message?: string; field?: string}};
+    code = body.error?.code ?? code;
+    message = body.error?.message ?? message;
+    field = body.error?.field ?? '';
+  } catch {
+    // not JSON: a proxy in between; the status says what there is to say
+  }
+  const wait = response.headers.get('Retry-After');
+  if (wait) message += ` Try again in ${wait} s.`;
+  return new ApiError(response.status, code, message, field);
+}
+
+async function call(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
+  const headers: Record<string, string> = {Accept: 'application/json'};
+  if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  let response: Response;
+  try {
+    response = await fetch('/api/v1' + path, {
+      method,
+      headers,
+      credentials: 'same-origin',
+      ...(body === undefined ? {} : {body: JSON.stringify(body)}),
+      ...(signal ? {signal} : {}),
+    });
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    throw new ApiError(0, 'unreachable', 'The dashboard cannot be reached. Is it still running?');
+  }
+  if (!response.ok) {
+    const error = await failure(response);
+    if (error.status === 401 && !/^\/(session|sign-in|sign-in-link|setup|invite)$/.test(path)) onSignedOut();
+    throw error;
+  }
+  if (response.status === 204) return undefined;
+  const text = await response.text();
+  return text ? JSON.parse(text) as unknown : undefined;
+}
+
+/* The server's word is taken for the shape: docs/api.md is the contract, and pages treat missing parts as empty. */
+export async function get(path: string, query: Query = {}, signal?: AbortSignal): Promise<unknown> {
+  return call('GET', path + queryString(query), undefined, signal);
+}
+
+export async function post(path: string, body: unknown = {}): Promise<unknown> {
+  return call('POST', path, body);
+}
+
+export async function remove(path: string): Promise<unknown> {
+  return call('DELETE', path);
+}
+
+export async function fetchSession(): Promise<Session> {
+  const session = await get('/session') as Session;
+  setCsrf(session.csrf);
+  return session;
+}

@@ -1,0 +1,203 @@
+// The shapes of docs/api.md. Times are Unix milliseconds.
+
+export type Role = 'admin' | 'editor' | 'viewer';
+export type Point = [number, number];
+
+export interface Session {
+  setup_needed: boolean;
+  user: {id: number; name: string; email: string; role: Role} | null;
+  csrf: string;
+  version: string;
+}
+
+export interface App {
+  app: string;
+  env: string;
+  sources: number;
+  last_seen_ms: number;
+  firing: number;
+  cpu?: {last: number | null; points: Point[]} | null;
+}
+
+export interface Source {
+  id: number;
+  host: string;
+  pid: number;
+  app_version: string;
+  runtime_version: string;
+  build_id: string;
+  run_id: string;
+  agent_version: string;
+  os: string;
+  first_seen_ms: number;
+  last_seen_ms: number;
+  up: boolean;
+  statuses: {name: string; state: string; reason: string}[];
+  losses: {name: string; made: number; stored: number; pending: number; dropped: number; reason: string}[];
+  rules_hash: string;
+}
+
+export interface Annotation {
+  time_ms: number;
+  kind: string;
+  text: string;
+}
+
+export interface Overview {
+  types: {type: string; unit: string; last: number | null; avg: number | null; points: Point[]}[];
+  segments: {name: string; kind: string; p95_ms: number; count: number}[];
+  errors: {count: number; points: Point[]};
+  movers: {type: string; function: string; module: string; before: number; after: number}[];
+  alerts: Alert[];
+  annotations: Annotation[];
+  health: {name: string; unit: string; last: number | null; points: Point[]}[];
+}
+
+export interface ProfilePoint {
+  id: number;
+  t: number;
+  duration_ms: number;
+  value: number;
+  total: number;
+  samples: number;
+  source: number;
+  app_version: string;
+  trigger: string;
+}
+
+export interface ProfileHistory {
+  type: string;
+  unit: string;
+  points: ProfilePoint[];
+  truncated: boolean;
+}
+
+export type Frame = [fn: string, file: string, line: number, module: string];
+/** parent (-1 for the root), frame, self, samples, self in the base profile (diff only) */
+export type TreeNode = [parent: number, frame: number, self: number, samples: number, base?: number];
+
+export interface ProfileTree {
+  type: string;
+  unit: string;
+  profiles: number;
+  samples: number;
+  total: number;
+  duration_ms: number;
+  cores: number;
+  start_ms: number;
+  end_ms: number;
+  context?: Record<string, unknown>;
+  frames: Frame[];
+  nodes: TreeNode[];
+  hidden?: {nodes: number; value: number};
+  before?: {profiles: number; total: number; duration_ms: number};
+  trend?: Record<string, Point[]>;
+}
+
+export interface Segment {
+  name: string;
+  kind: string;
+  count: number;
+  errors: number;
+  p50_ms: number;
+  p95_ms: number;
+  p99_ms: number;
+  max_ms: number;
+  points: [t: number, p50: number, p95: number, p99: number, count: number][];
+}
+
+export interface ErrorGroup {
+  group: string;
+  message: string;
+  count: number;
+  points: Point[];
+  first_ms: number;
+  last_ms: number;
+}
+
+export interface HealthMetric {
+  name: string;
+  unit: string;
+  source: number;
+  points: [t: number, avg: number, min: number, max: number][];
+}
+
+export interface Delivery {
+  destination: string;
+  state: string;
+  error: string;
+  attempts: number;
+  time_ms: number;
+}
+
+export interface Alert {
+  id: number;
+  fingerprint: string;
+  rule: string;
+  subject: string;
+  severity: string;
+  summary: string;
+  runbook: string;
+  detail: string;
+  app: string;
+  env: string;
+  host: string;
+  state: string;
+  value: number | null;
+  started_ms: number;
+  fired_ms: number;
+  resolved_ms: number;
+  acked_by?: string | null;
+  acked_ms?: number | null;
+  silenced: boolean;
+  deliveries?: Delivery[];
+}
+
+export interface Silence {
+  id: number;
+  match: Partial<Record<'rule' | 'app' | 'env' | 'host' | 'severity', string>>;
+  until_ms: number;
+  comment: string;
+  created_by?: string;
+}
+
+export interface RuleState {
+  source: number;
+  host: string;
+  name: string;
+  file: string;
+  state: string;
+  error: string;
+  evaluations: number;
+  cost_ns: number;
+}
+
+export interface User {
+  id: number;
+  name: string;
+  email: string;
+  role: Role;
+  disabled?: boolean;
+  last_seen_ms?: number;
+  pending?: boolean;
+}
+
+export interface AgentKey {
+  id: number | string;
+  app: string;
+  environment: string;
+  label: string;
+  created_ms?: number;
+  last_used_ms?: number | null;
+  revoked?: boolean;
+  revoked_ms?: number | null;
+  key?: string;
+}
+
+export interface AuditEntry {
+  time_ms: number;
+  user: string;
+  action: string;
+  target: string;
+  address: string;
+}

@@ -1,0 +1,72 @@
+// The time range of a page: `range=1h` follows the clock, `from=&to=` (Unix ms) stands still. `now` moves when live refresh ticks.
+import {computed, effect, signal} from '@preact/signals';
+import {param, setParams} from './router';
+
+export const RANGES: {id: string; label: string; ms: number}[] = [
+  {id: '15m', label: '15 minutes', ms: 15 * 60_000},
+  {id: '1h', label: '1 hour', ms: 3_600_000},
+  {id: '6h', label: '6 hours', ms: 6 * 3_600_000},
+  {id: '24h', label: '24 hours', ms: 24 * 3_600_000},
+  {id: '7d', label: '7 days', ms: 7 * 24 * 3_600_000},
+  {id: '30d', label: '30 days', ms: 30 * 24 * 3_600_000},
+];
+const DEFAULT_RANGE = '1h';
+const LIVE_INTERVAL_MS = 10_000;
+
+export const now = signal(Date.now());
+export const paused = signal(false);
+
+export interface Range {
+  from: number;
+  to: number;
+  relative: string; // id in RANGES, or '' when it stands still
+}
+
+export const range = computed<Range>(() => {
+  const from = Number(param('from'));
+  const to = Number(param('to'));
+  if (from > 0 && to > from) return {from, to, relative: ''};
+  const id = param('range');
+  const known = RANGES.find((r) => r.id === id) ?? RANGES.find((r) => r.id === DEFAULT_RANGE)!;
+  return {from: now.value - known.ms, to: now.value, relative: known.id};
+});
+
+/** Data refreshes by itself: the range follows the clock, nobody paused it, and somebody looks. */
+export const live = computed(() => range.value.relative !== '' && !paused.value);
+
+export function chooseRelative(id: string): void {
+  now.value = Date.now();
+  setParams({range: id === DEFAULT_RANGE ? null : id, from: null, to: null});
+}
+
+export function chooseAbsolute(from: number, to: number): void {
+  setParams({range: null, from: Math.round(from), to: Math.round(to)});
+}
+
+export function rangeLabel(): string {
+  const r = range.value;
+  const known = RANGES.find((x) => x.id === r.relative);
+  if (known) return 'Last ' + known.label;
+  return `${formatShort(r.from)} – ${formatShort(r.to)}`;
+}
+
+function formatShort(ms: number): string {
+  return new Date(ms).toLocaleString(undefined, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hour12: false});
+}
+
+export function refreshNow(): void {
+  now.value = Date.now();
+}
+
+export function startClock(): void {
+  effect(() => {
+    if (!live.value) return undefined;
+    const timer = window.setInterval(() => {
+      if (document.visibilityState === 'visible') now.value = Date.now();
+    }, LIVE_INTERVAL_MS);
+    return () => window.clearInterval(timer);
+  });
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible' && live.value) now.value = Date.now();
+  });
+}

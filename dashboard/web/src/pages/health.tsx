@@ -1,0 +1,75 @@
+// Charts of every metric, grouped by the first part of their names.
+import {useMemo} from 'preact/hooks';
+import type {Annotation, HealthMetric, Source} from '../api/types';
+import {inUnit} from '../app/format';
+import {useData} from '../app/resource';
+import {context, param} from '../app/router';
+import {range} from '../app/time';
+import type {Line} from '../charts/series';
+import {Empty, Loaded, Panel} from '../components/basics';
+import {ChartPanel} from '../components/chart_panel';
+import {SearchField} from '../components/search_field';
+import {Page, sourceName} from '../components/topbar';
+import {deployMarks} from './marks';
+import type {Mark} from '../charts/chart';
+
+const COLORS = ['chart-1', 'chart-2', 'chart-3', 'chart-4', 'chart-5', 'chart-6'];
+const GROUPS: [RegExp, string][] = [[/^process\./, 'Process'], [/^(lua|runtime|c|cpp)\./, 'Runtime'], [/^system\./, 'Host'], [/^si\./, 'The agent itself']];
+
+function groupOf(name: string): string {
+  return GROUPS.find(([pattern]) => pattern.test(name))?.[1] ?? 'Of the program';
+}
+
+interface Metric {
+  name: string;
+  unit: string;
+  lines: Line[];
+}
+
+function metricsOf(metrics: HealthMetric[], sources: Source[]): Metric[] {
+  const byName = new Map<string, HealthMetric[]>();
+  for (const metric of metrics) byName.set(metric.name, [...byName.get(metric.name) ?? [], metric]);
+  return [...byName].map(([name, list]) => ({
+    name,
+    unit: list[0]!.unit,
+    lines: list.slice(0, COLORS.length).map((metric, i): Line => {
+      const source = sources.find((s) => s.id === metric.source);
+      return {label: source ? sourceName(source) : `source ${metric.source}`, color: COLORS[i]!, points: metric.points.map((p) => [p[0], p[1]] as const), fill: list.length === 1};
+    }),
+  })).sort((a, b) => a.name.localeCompare(b.name));
+}
+
+function One({metric, marks}: {metric: Metric; marks: Mark[]}) {
+  const last = metric.lines.length === 1 ? metric.lines[0]!.points[metric.lines[0]!.points.length - 1]?.[1] : undefined;
+  return <ChartPanel title={<><span class="mono small">{metric.name}</span> {last !== undefined && <span class="muted small">{inUnit(last, metric.unit)}</span>}</>}
+    label={metric.name} lines={metric.lines} format={(v) => inUnit(v, metric.unit)} height={130} sync="health" marks={marks} />;
+}
+
+export function Health() {
+  const here = context.value!;
+  const r = range.value;
+  const of = useData<{metrics: HealthMetric[]}>('/health', {...here, from: r.from, to: r.to, src: param('src')}, `health ${here.app} ${here.env} ${param('src')}`);
+  const sources = useData<{sources: Source[]}>('/sources', {...here}, `sources ${here.app} ${here.env}`);
+  const annotations = useData<{annotations: Annotation[]} | Annotation[]>('/annotations', {...here, from: r.from, to: r.to}, `marks ${here.app} ${here.env}`);
+  const marks = useMemo(() => deployMarks(Array.isArray(annotations.data) ? annotations.data : annotations.data?.annotations), [annotations.data]);
+  const all = useMemo(() => metricsOf(of.data?.metrics ?? [], sources.data?.sources ?? []), [of.data, sources.data]);
+  const q = param('q').toLowerCase();
+  const shown = all.filter((m) => m.name.toLowerCase().includes(q));
+  const groups = [...new Set(shown.map((m) => groupOf(m.name)))].sort();
+  return (
+    <Page title="Health" sourced>
+      <Loaded of={of}>{(data) => data.metrics.length === 0
+        ? <Panel><Empty title="No metrics in this time range" causes={['Metrics come once a minute: the first needs up to a minute after the start.', 'The program does not run, or its agent was stopped: see Sources.', 'The clock of that machine is off.']} /></Panel>
+        : <>
+          <div class="row"><SearchField label="Search metrics" /></div>
+          {groups.map((group) => (
+            <section class="stack" key={group} aria-label={group}>
+              <h2>{group}</h2>
+              <div class="grid two">{shown.filter((m) => groupOf(m.name) === group).map((m) => <One key={m.name} metric={m} marks={marks} />)}</div>
+            </section>
+          ))}
+          {shown.length === 0 && <p class="muted">No metric is called that.</p>}
+        </>}</Loaded>
+    </Page>
+  );
+}

@@ -1,0 +1,91 @@
+// One application at a glance: what its profiles cost, who moved, what fires, what is slow, how it fares.
+import type {Overview as OverviewData} from '../api/types';
+import {change, count, inUnit, milliseconds, percent, plural} from '../app/format';
+import {useData} from '../app/resource';
+import {appPath, context, hrefKeeping, param} from '../app/router';
+import {range} from '../app/time';
+import {Spark} from '../charts/spark';
+import {Empty, Loaded, Panel} from '../components/basics';
+import {ChartPanel} from '../components/chart_panel';
+import {Page} from '../components/topbar';
+import {collapse} from '../profile/names';
+import {typeFigure, typeTitle, valueUnit} from '../profile/measure';
+import {AlertList} from './alert_list';
+import {deployMarks} from './marks';
+
+function Movers({data, href}: {data: OverviewData; href: (type: string, fn: string) => string}) {
+  if (data.movers.length === 0) return <p class="muted small">No function changed its share noticeably against the time before.</p>;
+  return (
+    <table class="data">
+      <thead><tr><th scope="col">Function</th><th scope="col" class="wide-only">Profile</th><th scope="col" class="num">Before</th><th scope="col" class="num">Now</th><th scope="col" class="num">Change</th></tr></thead>
+      <tbody>
+        {data.movers.slice(0, 8).map((m, i) => (
+          <tr key={i}>
+            <td class="name"><a class="plain mono" title={m.function} href={href(m.type, m.function)}>{collapse(m.function)}</a></td>
+            <td class="muted wide-only">{typeTitle(m.type)}</td>
+            <td class="num">{percent(m.before)}</td><td class="num">{percent(m.after)}</td>
+            <td class={'num ' + (m.after > m.before ? 'bad' : 'good')}>{m.after > m.before ? '▲ ' : '▼ '}{change(m.before, m.after)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Slowest({data, href}: {data: OverviewData; href: string}) {
+  if (data.segments.length === 0) return <p class="muted small">No segments in this range. Measure one with <code>SI_SEGMENT("name")</code>.</p>;
+  return (
+    <table class="data">
+      <thead><tr><th scope="col">Segment</th><th scope="col" class="num">p95</th><th scope="col" class="num">Count</th></tr></thead>
+      <tbody>
+        {data.segments.slice(0, 8).map((s, i) => (
+          <tr key={i}><td class="name"><a class="plain" href={`${href}${href.includes('?') ? '&' : '?'}q=${encodeURIComponent(s.name)}`}>{s.name}</a> <span class="muted tiny">{s.kind === 'segment' ? '' : s.kind}</span></td><td class="num">{milliseconds(s.p95_ms)}</td><td class="num">{count(s.count)}</td></tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+const SHOWN_HEALTH = 8;
+
+export function Overview() {
+  const here = context.value!;
+  const r = range.value;
+  const of = useData<OverviewData>('/overview', {...here, from: r.from, to: r.to, src: param('src')}, `overview ${here.app} ${here.env} ${param('src')}`);
+  const to = (rest: string): string => hrefKeeping(appPath(here.app, here.env, rest));
+  return (
+    <Page title="Overview" sourced>
+      <Loaded of={of}>{(data) => {
+        const empty = data.types.length === 0 && data.segments.length === 0 && data.health.length === 0 && data.errors.count === 0;
+        const marks = deployMarks(data.annotations);
+        return <>
+          {data.alerts.length > 0 && <Panel flush title={`${plural(data.alerts.length, 'alert')} firing`} actions={<a class="button quiet" href={hrefKeeping('/alerts', {...here, src: null})}>All alerts</a>}><AlertList alerts={data.alerts} onChange={of.reload} /></Panel>}
+          {empty && <Panel><Empty title="Nothing arrived in this time range" causes={['The program does not run, or its agent was stopped.', 'The clock of that machine is off: reports then lie outside the range.', 'The range is too short: health is reported once a minute.']}><a class="button" href={hrefKeeping('/sources', {...here})}>See the sources</a></Empty></Panel>}
+          {data.types.map((t) => (
+            <ChartPanel key={t.type} title={<><a href={to('profiles/' + encodeURIComponent(t.type))}>{typeTitle(t.type)}</a> <span class="muted small">{typeFigure(t.type, t.unit)}: now {inUnit(t.last, valueUnit(t.type, t.unit))}, average {inUnit(t.avg, valueUnit(t.type, t.unit))}</span></>}
+              label={`${typeTitle(t.type)} over time`} format={(v) => inUnit(v, valueUnit(t.type, t.unit))} height={130} marks={marks}
+              lines={[{label: typeFigure(t.type, t.unit), color: 'chart-1', points: t.points, fill: true}]} />
+          ))}
+          <div class="grid two">
+            <Panel flush title="Biggest movers" footer="Share of each function now, against the time before"><div class="table-scroll" tabIndex={0} role="region" aria-label="Biggest movers">
+              {data.movers.length > 0 ? <Movers data={data} href={(type, fn) => hrefKeeping(appPath(here.app, here.env, 'profiles/' + encodeURIComponent(type)), {q: fn})} /> : <div class="body"><p class="profile-foot">No function changed its share noticeably.</p></div>}
+            </div></Panel>
+            <Panel flush title="Slowest segments" actions={<a class="button quiet" href={to('segments')}>All</a>}><div class="table-scroll" tabIndex={0} role="region" aria-label="Slowest segments"><Slowest data={data} href={to('segments')} /></div></Panel>
+          </div>
+          <div class="grid two">
+            <ChartPanel title={<><a href={to('errors')}>Errors</a> <span class="muted small">{count(data.errors.count)} in this range</span></>} label="Errors over time" format={count} height={110}
+              lines={[{label: 'errors', color: 'chart-6', points: data.errors.points, fill: false}]} marks={marks} />
+            <Panel title={<a href={to('health')}>Health</a>}>
+              <ul class="grid tiles">
+                {data.health.slice(0, SHOWN_HEALTH).map((m) => (
+                  <li key={m.name}><div class="small muted cut" title={m.name}>{m.name}</div><div class="row nowrap"><strong class="nowrap">{inUnit(m.last, m.unit)}</strong><Spark points={m.points} label={`${m.name} over time`} /></div></li>
+                ))}
+              </ul>
+              {data.health.length === 0 && <p class="muted small">No metrics in this range; they are sent once a minute.</p>}
+            </Panel>
+          </div>
+        </>;
+      }}</Loaded>
+    </Page>
+  );
+}

@@ -1,0 +1,70 @@
+// Who reports: every process, whether its collectors work (and if not, why), and what it lost on the way.
+import type {Source} from '../api/types';
+import {count} from '../app/format';
+import {useData} from '../app/resource';
+import {context, param} from '../app/router';
+import {now} from '../app/time';
+import {Empty, Loaded, Panel, Pill, Time} from '../components/basics';
+import {apps} from '../components/nav';
+import {SearchField} from '../components/search_field';
+import {Page} from '../components/topbar';
+
+const SKEW_MS = 60_000;
+
+function tone(state: string): 'good' | 'warn' | 'bad' | '' {
+  return state === 'on' ? 'good' : state === 'degraded' ? 'warn' : state === 'unavailable' ? 'bad' : '';
+}
+
+function Losses({source}: {source: Source}) {
+  const lost = source.losses.filter((l) => l.dropped > 0 || l.pending > 0);
+  if (source.losses.length === 0) return null;
+  if (lost.length === 0) return <p class="small muted">Nothing lost: {source.losses.map((l) => `${count(l.stored)} of ${count(l.made)} ${l.name}`).join(', ')}.</p>;
+  return (
+    <table class="data">
+      <thead><tr><th scope="col">Kind</th><th scope="col" class="num">Made</th><th scope="col" class="num">Stored</th><th scope="col" class="num">Waiting</th><th scope="col" class="num">Lost</th><th scope="col">Reason</th></tr></thead>
+      <tbody>{lost.map((l) => <tr key={l.name}><td>{l.name}</td><td class="num">{count(l.made)}</td><td class="num">{count(l.stored)}</td><td class="num">{count(l.pending)}</td><td class={'num' + (l.dropped > 0 ? ' bad' : '')}>{count(l.dropped)}</td><td class="wrap">{l.reason}</td></tr>)}</tbody>
+    </table>
+  );
+}
+
+function One({source}: {source: Source}) {
+  const skewed = source.last_seen_ms - now.value > SKEW_MS;
+  const tags: [string, string][] = [['version', source.app_version], ['runtime', source.runtime_version], ['build', source.build_id], ['run', source.run_id], ['agent', source.agent_version], ['system', source.os], ['rules', source.rules_hash]];
+  return (
+    <Panel title={<>{source.host} <span class="muted">pid {source.pid}</span></>} actions={<>{source.up ? <Pill tone="good">up</Pill> : <Pill>silent</Pill>}<span class="small muted">seen <Time ms={source.last_seen_ms} relative /></span></>}>
+      <div class="stack tight">
+        {skewed && <p class="notice warn">Its clock is ahead of this dashboard’s: its reports lie in the future and may not be shown.</p>}
+        <div class="row tight">{tags.filter(([, v]) => v).map(([k, v]) => <span class="tag" key={k} title={`${k} ${v}`}>{k} {k === 'build' || k === 'run' || k === 'rules' ? v.slice(0, 12) : v}</span>)}</div>
+        {source.statuses.length > 0 && <table class="data"><thead><tr><th scope="col">Part</th><th scope="col">State</th><th scope="col">Reason</th></tr></thead>
+          <tbody>{source.statuses.map((s) => <tr key={s.name}><td>{s.name}</td><td><Pill tone={tone(s.state)}>{s.state}</Pill></td><td class="wrap muted">{s.reason}</td></tr>)}</tbody></table>}
+        <Losses source={source} />
+      </div>
+    </Panel>
+  );
+}
+
+function OfApp({app, env}: {app: string; env: string}) {
+  const of = useData<{sources: Source[]}>('/sources', {app, env, t: now.value}, `sources ${app} ${env}`);
+  const q = param('q').toLowerCase();
+  return (
+    <section class="stack" aria-label={`Sources of ${app} ${env}`}>
+      <h2>{app} <span class="muted">{env}</span></h2>
+      <Loaded of={of}>{(data) => {
+        const list = data.sources.filter((s) => `${s.host} ${s.pid} ${s.app_version}`.toLowerCase().includes(q)).sort((a, b) => Number(b.up) - Number(a.up) || b.last_seen_ms - a.last_seen_ms);
+        return list.length === 0 ? <Panel><Empty title="No source" causes={['No report has arrived from this application.', 'Retention has removed it.']} /></Panel> : <div class="grid two">{list.map((s) => <One key={s.id} source={s} />)}</div>;
+      }}</Loaded>
+    </section>
+  );
+}
+
+export function Sources() {
+  const here = context.value;
+  const places = here ? [here] : apps.value ?? [];
+  return (
+    <Page title={here ? `Sources of ${here.app}` : 'Sources'} timed={false}>
+      <div class="row"><SearchField label="Search sources" /></div>
+      {places.length === 0 && <Panel><Empty title="Nothing reports yet" causes={['No agent has been started with a key of this dashboard.']}><a class="button primary" href="/add">Add an application</a></Empty></Panel>}
+      {places.map(({app, env}) => <OfApp key={`${app}\n${env}`} app={app} env={env} />)}
+    </Page>
+  );
+}

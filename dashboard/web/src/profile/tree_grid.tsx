@@ -1,0 +1,284 @@
+// The call tree as an ARIA treegrid. Rows are drawn only where they are visible, so that 100,000 open calls scroll like ten.
+// The grid has the focus and names the active row (aria-activedescendant); rows are found again by the key of their path, so
+// what is open stays open when newer data arrives.
+import {useEffect, useId, useMemo, useRef, useState} from 'preact/hooks';
+import type {Point} from '../api/types';
+import {change, count, percent} from '../app/format';
+import {Spark} from '../charts/spark';
+import {Icon} from '../components/icon';
+import {type CallTree, childrenOf, frameOf, nameOf, search as searchTree} from './call_tree';
+import type {Measure} from './measure';
+import {kindOf, place} from './names';
+
+const ROW = 26;
+const OVERSCAN = 10;
+const INDENT = 14;
+const MAX_OPEN_AT_ONCE = 20_000;
+
+export interface TreeGridProps {
+  tree: CallTree;
+  measure: Measure;
+  label: string;
+  query: string;
+  trend?: Record<string, Point[]> | undefined;
+  onSelect?: (node: number) => void;
+  onFlame?: (node: number) => void;
+}
+
+/* Opens the way that most of the value takes: what one would click anyway. */
+function hotPath(tree: CallTree): Set<number> {
+  const open = new Set<number>([tree.key[0]!]);
+  const walk = [0];
+  const enough = Math.max(tree.total[0]!, tree.base[0]!) * 0.1;
+  while (walk.length > 0 && open.size < 40) {
+    const node = walk.shift()!;
+    open.add(tree.key[node]!);
+    const children = childrenOf(tree, node);
+    if (tree.depth[node]! > 24) continue;
+    for (const child of children.slice(0, 2)) {
+      const weight = Math.max(tree.total[child]!, tree.base[child]!);
+      if (weight >= enough && (child === children[0] || weight > 0.3 * tree.total[node]!)) walk.push(child);
+    }
+  }
+  return open;
+}
+
+interface Search {
+  hit: Uint8Array;
+  within: Uint8Array;
+}
+
+function visibleRows(tree: CallTree, open: Set<number>, found: Search | null): Int32Array {
+  const out = new Int32Array(tree.size);
+  let n = 0;
+  const walk = [0];
+  while (walk.length > 0) {
+    const node = walk.pop()!;
+    if (found && node > 0 && !found.within[node]) continue;
+    out[n++] = node;
+    const searchOpens = found !== null && (found.within[node]! & 1) !== 0;
+    if (!open.has(tree.key[node]!) && !searchOpens) continue;
+    const children = childrenOf(tree, node);
+    for (let i = children.length - 1; i >= 0; i--) walk.push(children[i]!);
+  }
+  return out.subarray(0, n);
+}
+
+export function Marked({text, query}: {text: string; query: string}) {
+  const at = query ? text.toLowerCase().indexOf(query.toLowerCase()) : -1;
+  if (at < 0) return <>{text}</>;
+  return <>{text.slice(0, at)}<mark>{text.slice(at, at + query.length)}</mark>{text.slice(at + query.length)}</>;
+}
+
+export function Share({total, self}: {total: number; self: number}) {
+  return (
+    <div class="share">
+      <svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
+        <rect class="total" width={Math.min(100, total * 100)} height="10" />
+        <rect class="self" width={Math.min(100, self * 100)} height="10" />
+      </svg>
+      <b>{percent(total)}</b>
+    </div>
+  );
+}
+
+function Trend({points, share}: {points: Point[] | undefined; share: number}) {
+  if (!points || points.length < 2) return <span class="muted">{points ? 'new' : ''}</span>;
+  const sorted = points.map((point) => point[1]).sort((a, b) => a - b);
+  const usual = sorted[sorted.length >> 1]!;
+  const text = change(usual, share);
+  const direction = share > usual * 1.1 ? 'up' : share < usual * 0.9 ? 'down' : '';
+  return (
+    <span class="trend" title={`usually ${percent(usual)} in the 24 hours before, now ${percent(share)}`}>
+      <Spark points={points} area={false} />
+      <span class={direction}>{direction === 'up' ? '▲ ' : direction === 'down' ? '▼ ' : ''}{text}</span>
+    </span>
+  );
+}
+
+export function Delta({before, after, whole}: {before: number; after: number; whole: number}) {
+  const moved = (after - before) / (whole || 1);
+  if (Math.abs(moved) < 0.0005) return <span class="muted">same</span>;
+  return <span class={moved > 0 ? 'bad' : 'good'}>{moved > 0 ? '▲ ' : '▼ '}{change(before, after)}</span>;
+}
+
+interface RowProps extends TreeGridProps {
+  prefix: string; // of element ids: a page may show two grids
+  node: number;
+  index: number;
+  open: boolean;
+  active: boolean;
+  hit: boolean;
+  onToggle: (node: number) => void;
+  onActivate: (node: number) => void;
+}
+
+function Row(props: RowProps) {
+  const {tree, measure, node, index, open, active} = props;
+  const whole = tree.total[0]! || 1;
+  const total = tree.total[node]!;
+  const self = tree.self[node]!;
+  const frame = frameOf(tree, node);
+  const hasChildren = tree.childCount[node]! > 0;
+  const where = node === 0 ? '' : place(frame);
+  const base = tree.base[node]! * measure.baseScale;
+  return (
+    <div class="trow" role="row" id={`${props.prefix}-${node}`} aria-level={tree.depth[node]! + 1} aria-rowindex={index + 2} aria-selected={active}
+      {...(hasChildren ? {'aria-expanded': open} : {})} style={{transform: `translateY(${index * ROW}px)`}}
+      onClick={() => props.onActivate(node)} onDblClick={() => hasChildren && props.onToggle(node)}>
+      <div role="gridcell" class="call">
+        <span class="guide" style={{width: `${Math.min(tree.depth[node]!, 40) * INDENT}px`}} />
+        {hasChildren
+          ? <button type="button" class="twist" tabIndex={-1} aria-label={open ? 'Close' : 'Open'} onClick={(event) => { event.stopPropagation(); props.onToggle(node); }}><Icon name="chevron" /></button>
+          : <span class="twist" />}
+        {node > 0 && <i class={`dot f-${kindOf(frame)}`} aria-hidden="true" />}
+        <span class="fn" title={frame[0]}>{props.hit ? <Marked text={nameOf(tree, node)} query={props.query} /> : nameOf(tree, node)}</span>
+        {where && <span class="where" title={`${frame[1]}${frame[2] > 0 ? ':' + String(frame[2]) : ''} in ${frame[3]}`}>{where}</span>}
+      </div>
+      <div role="gridcell"><Share total={total / whole} self={self / whole} /></div>
+      {tree.hasBase ? <>
+        <div role="gridcell" class="num opt">{percent(base / (tree.base[0]! * measure.baseScale || 1))}</div>
+        <div role="gridcell" class="num opt"><Delta before={base} after={total} whole={whole} /></div>
+        <div role="gridcell" class="num opt">{measure.rate(total)}</div>
+        <div role="gridcell" class="num opt">{measure.amount(total - base)}</div>
+        <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
+      </> : <>
+        <div role="gridcell" class="num opt">{percent(self / whole)}</div>
+        <div role="gridcell" class="num opt">{measure.rate(total)}</div>
+        <div role="gridcell" class="num opt">{measure.amount(total)}</div>
+        <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
+        <div role="gridcell" class="opt"><Trend points={props.trend?.[String(node)]} share={total / whole} /></div>
+      </>}
+    </div>
+  );
+}
+
+function Head({diff, measure}: {diff: boolean; measure: Measure}) {
+  const column = (text: string, title: string, className = 'num opt') => <div role="columnheader" class={className} title={title}>{text}</div>;
+  return (
+    <div class="head" role="row" aria-rowindex={1}>
+      {column('Call', 'Function, where it is, and the library it belongs to', '')}
+      {column('Share', 'Of this profile: the call with all it calls; the darker part is the call itself', '')}
+      {diff ? <>
+        {column('Before', 'Share in the base profile')}
+        {column('Change', measure.absolute ? 'Amounts compared: both windows are equally long' : 'Shares compared: the windows differ in length')}
+        {column(measure.rateTitle, measure.rateHelp)}
+        {column('Difference', 'Now less before')}
+        {column('Samples', 'Number of samples in this call and what it calls')}
+      </> : <>
+        {column('Self', 'Share of the call itself, without what it calls')}
+        {column(measure.rateTitle, measure.rateHelp)}
+        {column('Total', 'Amount in the call and what it calls')}
+        {column('Samples', 'Number of samples in this call and what it calls')}
+        {column('Trend, 24 h', 'Against the same call in the 24 hours before', 'opt')}
+      </>}
+    </div>
+  );
+}
+
+export function TreeGrid(props: TreeGridProps) {
+  const {tree, query} = props;
+  const prefix = useId();
+  const scroller = useRef<HTMLDivElement>(null);
+  const [open, setOpen] = useState<Set<number>>(() => hotPath(tree));
+  const touched = useRef(false);
+  const [active, setActive] = useState(tree.key[0]!);
+  const [view, setView] = useState({top: 0, height: 600});
+  const found = useMemo(() => query ? searchTree(tree, query) : null, [tree, query]);
+  const opened = useMemo(() => touched.current ? open : hotPath(tree), [open, tree]);
+  const rows = useMemo(() => visibleRows(tree, opened, found), [tree, opened, found]);
+  const activeIndex = Math.max(0, rows.findIndex((node) => tree.key[node] === active));
+
+  useEffect(() => {
+    const element = scroller.current!;
+    const measureView = (): void => setView({top: element.scrollTop, height: element.clientHeight});
+    measureView();
+    element.addEventListener('scroll', measureView, {passive: true});
+    const observer = new ResizeObserver(measureView);
+    observer.observe(element);
+    return () => {
+      element.removeEventListener('scroll', measureView);
+      observer.disconnect();
+    };
+  }, []);
+
+  const setOpened = (change: (set: Set<number>) => void): void => {
+    const next = new Set(opened);
+    change(next);
+    touched.current = true;
+    setOpen(next);
+  };
+  const toggle = (node: number): void => setOpened((set) => {
+    const key = tree.key[node]!;
+    if (set.has(key)) set.delete(key);
+    else set.add(key);
+  });
+  const activate = (index: number): void => {
+    const node = rows[Math.min(Math.max(index, 0), rows.length - 1)];
+    if (node === undefined) return;
+    setActive(tree.key[node]!);
+    props.onSelect?.(node);
+    const element = scroller.current!;
+    const top = index * ROW;
+    if (top < element.scrollTop) element.scrollTop = top;
+    else if (top + ROW > element.scrollTop + element.clientHeight - 30) element.scrollTop = top + ROW - element.clientHeight + 30;
+  };
+  const openBelow = (node: number): void => setOpened((set) => {
+    const walk = [node];
+    let n = 0;
+    while (walk.length > 0 && n++ < MAX_OPEN_AT_ONCE) {
+      const next = walk.pop()!;
+      set.add(tree.key[next]!);
+      walk.push(...childrenOf(tree, next).filter((child) => tree.childCount[child]! > 0));
+    }
+  });
+
+  const onKey = (event: KeyboardEvent): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const node = rows[activeIndex];
+    if (node === undefined) return;
+    const hasChildren = tree.childCount[node]! > 0;
+    const isOpen = opened.has(tree.key[node]!) || (found !== null && (found.within[node]! & 1) !== 0);
+    const page = Math.max(1, Math.floor(view.height / ROW) - 2);
+    switch (event.key) {
+      case 'ArrowDown': activate(activeIndex + 1); break;
+      case 'ArrowUp': activate(activeIndex - 1); break;
+      case 'PageDown': activate(activeIndex + page); break;
+      case 'PageUp': activate(activeIndex - page); break;
+      case 'Home': activate(0); break;
+      case 'End': activate(rows.length - 1); break;
+      case 'ArrowRight':
+        if (hasChildren && !isOpen) toggle(node);
+        else if (hasChildren) activate(activeIndex + 1);
+        break;
+      case 'ArrowLeft':
+        if (hasChildren && opened.has(tree.key[node]!)) toggle(node);
+        else if (tree.parent[node]! >= 0) activate(rows.indexOf(tree.parent[node]!));
+        break;
+      case 'Enter': case ' ': if (hasChildren) toggle(node); break;
+      case '*': openBelow(node); break;
+      case 'f': props.onFlame?.(node); break;
+      default: return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  const first = Math.max(0, Math.floor(view.top / ROW) - OVERSCAN);
+  const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + OVERSCAN);
+  const activeNode = rows[activeIndex];
+  const activeDrawn = activeIndex >= first && activeIndex < last && activeNode !== undefined;
+  return (
+    <div class={'treegrid' + (tree.hasBase ? ' diff' : '')} ref={scroller} role="treegrid" tabIndex={0} aria-label={props.label} aria-rowcount={rows.length + 1} aria-readonly="true"
+      {...(activeDrawn ? {'aria-activedescendant': `${prefix}-${activeNode}`} : {})} onKeyDown={onKey}>
+      <Head diff={tree.hasBase} measure={props.measure} />
+      <div class="rows" role="rowgroup" style={{height: `${rows.length * ROW}px`}}>
+        {Array.from(rows.subarray(first, last), (node, i) => (
+          <Row {...props} key={node} prefix={prefix} node={node} index={first + i} hit={found?.hit[node] === 1} active={first + i === activeIndex}
+            open={opened.has(tree.key[node]!) || (found !== null && (found.within[node]! & 1) !== 0)}
+            onToggle={toggle} onActivate={() => activate(first + i)} />
+        ))}
+      </div>
+    </div>
+  );
+}
