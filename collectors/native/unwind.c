@@ -24,6 +24,8 @@ enum { REG_SP = SI__ARM_SP, REG_FP = SI__ARM_FP, RED_ZONE = 0 };
 #error "the unwinder knows x86-64 and aarch64"
 #endif
 
+enum { MEMO = 4 };
+
 #define INLINE static inline __attribute__((always_inline))
 
 /* Addresses below this are not code: a call through a null pointer ends here. */
@@ -37,15 +39,23 @@ typedef struct register_file {
     uint64_t known;
 } register_file;
 
+/* A module that this walk came by: its mapping, and its table once checked. */
+typedef struct module_memo {
+    uint64_t start, end, offset;
+    si__table_view view;
+    int has_view;
+} module_memo;
+
 typedef struct walk {
-    const char *arena;
+    char *arena;
     const uint64_t *starts;
     const si__unwind_entry *entries;
+    uint64_t *memory; /* of the root; NULL: none */
     uint32_t module_count;
-    int has_view;
-    uint64_t module_start, module_end, module_offset; /* module of the last pc; start == end: none */
-    si__table_view view;
-    uint64_t lo, hi; /* readable stack */
+    uint32_t next;             /* of the memo, to be overwritten */
+    module_memo memo[MEMO];    /* stacks go to and fro between few modules */
+    const module_memo *module; /* of the last pc; start == end: none */
+    uint64_t lo, hi;           /* readable stack */
     uint64_t stack_lo;
     uint64_t pc, sp, fp;  /* of the frame at hand */
     const si__regs *leaf; /* what the walk started from, while that frame is at hand */
@@ -73,18 +83,25 @@ INLINE uint64_t code_address(uint64_t v) {
 
 /* ---- Modules ---- */
 
-INLINE void open_view(walk *w, uint32_t table) {
+INLINE void open_view(const walk *w, module_memo *m, uint32_t table) {
     uint64_t at = (uint64_t)table * SI__ARENA_UNIT;
-    w->has_view = 0;
+    m->has_view = 0;
     if (!table || at >= SI__UNWIND_ARENA_BYTES) return;
     const si__unwind_table *t = (const si__unwind_table *)(const void *)(w->arena + at);
-    w->has_view = si__table_view_init(&w->view, t, SI__UNWIND_ARENA_BYTES - at) && w->view.machine == MACHINE;
+    m->has_view = si__table_view_init(&m->view, t, SI__UNWIND_ARENA_BYTES - at) && m->view.machine == MACHINE;
 }
 
-/* Makes the module of pc the one at hand. Returns 0 when there is none. */
-INLINE int select_module(walk *w, uint64_t pc) {
-    if (pc - w->module_start < w->module_end - w->module_start) return 1;
-    w->module_end = w->module_start;
+INLINE int holds(const module_memo *m, uint64_t pc) {
+    return pc - m->start < m->end - m->start;
+}
+
+/* Makes the module of pc, which is not the one at hand, the one at hand. */
+static __attribute__((noinline)) int find_module(walk *w, uint64_t pc) {
+    for (unsigned i = 0; i < MEMO; i++) {
+        if (!holds(&w->memo[i], pc)) continue;
+        w->module = &w->memo[i];
+        return 1;
+    }
     uint32_t n = w->module_count;
     const uint64_t *base = w->starts;
     if (!n) return 0;
@@ -96,20 +113,35 @@ INLINE int select_module(walk *w, uint64_t pc) {
     const si__unwind_entry *entry = &w->entries[base - w->starts];
     uint64_t start = SI__LOAD(base), end = SI__LOAD(&entry->end);
     if (pc < start || pc >= end) return 0;
-    w->module_start = start;
-    w->module_end = end;
-    w->module_offset = SI__LOAD(&entry->file_offset);
-    open_view(w, SI__LOAD(&entry->table));
+    module_memo *m = &w->memo[w->next++ % MEMO];
+    m->start = start;
+    m->end = end;
+    m->offset = SI__LOAD(&entry->file_offset);
+    open_view(w, m, SI__LOAD(&entry->table));
+    w->module = m;
     return 1;
+}
+
+/* Returns 0 when pc lies in no module. */
+INLINE int select_module(walk *w, uint64_t pc) {
+    return holds(w->module, pc) || find_module(w, pc);
+}
+
+INLINE uint32_t look_up(const module_memo *m, uint64_t pc) {
+    return m->has_view ? si__table_lookup(&m->view, pc - m->start + m->offset) : SI__ROW_GAP;
 }
 
 INLINE void open_root(walk *w, uint64_t root) {
     uint64_t at = (root & 0xffffffffu) * SI__ARENA_UNIT;
     w->module_count = 0;
+    w->memory = NULL;
     if (!root || at < sizeof(si__unwind_arena) || at > SI__UNWIND_ARENA_BYTES - sizeof(si__unwind_root)) return;
     const si__unwind_root *r = (const si__unwind_root *)(const void *)(w->arena + at);
     uint64_t count = SI__LOAD(&r->count), room = SI__UNWIND_ARENA_BYTES - at - sizeof(*r);
     if (count > room / (sizeof(uint64_t) + sizeof(si__unwind_entry))) return;
+    uint64_t memory = SI__LOAD(&r->memory_off);
+    if (memory <= room && room - memory >= SI__MEMORY_COUNT * sizeof(uint64_t) && !(memory & 7))
+        w->memory = (uint64_t *)(void *)(w->arena + at + memory);
     w->module_count = (uint32_t)count;
     w->starts = (const uint64_t *)(const void *)(r + 1);
     w->entries = (const si__unwind_entry *)(const void *)(w->starts + count);
@@ -119,52 +151,13 @@ INLINE void open_root(walk *w, uint64_t root) {
 
 #if defined(__x86_64__)
 INLINE int leaf_register(const si__regs *r, unsigned reg, uint64_t *out) {
-    switch (reg) {
-    case 0:
-        *out = r->rax;
-        return 1;
-    case 1:
-        *out = r->rdx;
-        return 1;
-    case 2:
-        *out = r->rcx;
-        return 1;
-    case 3:
-        *out = r->rbx;
-        return 1;
-    case 4:
-        *out = r->rsi;
-        return 1;
-    case 5:
-        *out = r->rdi;
-        return 1;
-    case 8:
-        *out = r->r8;
-        return 1;
-    case 9:
-        *out = r->r9;
-        return 1;
-    case 10:
-        *out = r->r10;
-        return 1;
-    case 11:
-        *out = r->r11;
-        return 1;
-    case 12:
-        *out = r->r12;
-        return 1;
-    case 13:
-        *out = r->r13;
-        return 1;
-    case 14:
-        *out = r->r14;
-        return 1;
-    case 15:
-        *out = r->r15;
-        return 1;
-    default:
-        return 0;
-    }
+#define AT(name) (uint8_t) offsetof(si__regs, name)
+    static const uint8_t places[16] = {AT(rax), AT(rdx), AT(rcx), AT(rbx), AT(rsi), AT(rdi), AT(fp),  AT(sp),
+                                       AT(r8),  AT(r9),  AT(r10), AT(r11), AT(r12), AT(r13), AT(r14), AT(r15)};
+#undef AT
+    if (reg >= sizeof(places)) return 0;
+    *out = *(const uint64_t *)(const void *)((const char *)r + places[reg]);
+    return 1;
 }
 #else
 INLINE int leaf_register(const si__regs *r, unsigned reg, uint64_t *out) {
@@ -192,7 +185,7 @@ INLINE si__operand operand_at(const walk *w, uint32_t word) {
     union {
         uint64_t word;
         si__operand operand;
-    } u = {.word = SI__LOAD(&w->view.rules[word])};
+    } u = {.word = SI__LOAD(&w->module->view.rules[word])};
     return u.operand;
 }
 
@@ -274,10 +267,10 @@ INLINE int accept_sp(walk *w, uint64_t sp, int signal_frame) {
 
 static step_result step_rule(walk *w, uint32_t rule) {
     uint32_t word = si__rule_word(rule);
-    if (word > w->view.rule_words || w->view.rule_words - word < SI__RULE_OTHERS) return STEP_LOST;
-    uint64_t head = SI__LOAD(&w->view.rules[word]), cfa, ra, fp, sp;
+    if (word > w->module->view.rule_words || w->module->view.rule_words - word < SI__RULE_OTHERS) return STEP_LOST;
+    uint64_t head = SI__LOAD(&w->module->view.rules[word]), cfa, ra, fp, sp;
     uint32_t count = (uint32_t)head, signal_frame = (uint32_t)(head >> 32) & SI__RULE_SIGNAL;
-    if (count > w->view.rule_words - word - SI__RULE_OTHERS || count > SI__RULE_OTHERS_MAX) return STEP_LOST;
+    if (count > w->module->view.rule_words - word - SI__RULE_OTHERS || count > SI__RULE_OTHERS_MAX) return STEP_LOST;
     step_result rc = evaluate(w, operand_at(w, word + SI__RULE_CFA), 0, 0, &cfa);
     if (rc != STEP_FRAME) return rc;
     if (!cfa) return STEP_LOST;
@@ -301,8 +294,8 @@ static step_result step_rule(walk *w, uint32_t rule) {
 /* ---- The common case ---- */
 
 INLINE void restore_saves(walk *w, uint32_t set, uint64_t cfa) {
-    if (!set || set >= w->view.save_count) return;
-    uint64_t slots = SI__LOAD(&w->view.saves[set]);
+    if (!set || set >= w->module->view.save_count) return;
+    uint64_t slots = SI__LOAD(&w->module->view.saves[set]);
     for (unsigned i = 0; i < SI__SAVED_COUNT; i++) {
         uint64_t slot = slots >> (8 * i) & 0xff;
         if (!slot || !readable(w, cfa - 8 * slot)) continue;
@@ -364,8 +357,7 @@ static step_result step_frame_pointer(walk *w, int in_module) {
 INLINE step_result step(walk *w) {
     uint64_t at = w->pc - !w->exact; /* a call can be a function's last instruction */
     int in_module = select_module(w, at);
-    uint32_t rule =
-        in_module && w->has_view ? si__table_lookup(&w->view, at - w->module_start + w->module_offset) : SI__ROW_GAP;
+    uint32_t rule = in_module ? look_up(w->module, at) : SI__ROW_GAP;
     step_result rc;
     switch (si__rule_kind(rule)) {
     case SI__ROW_END:
@@ -397,10 +389,69 @@ INLINE step_result walk_on(walk *w, uint64_t *pcs, unsigned cap, unsigned *count
     }
 }
 
-static __attribute__((noinline)) step_result walk_fast(walk *w, uint64_t *pcs, unsigned cap, unsigned *count) {
+static __attribute__((noinline)) step_result step_any(walk *w) {
+    return step(w);
+}
+
+/* The rule of a return address, which is remembered if it is of the compact kind. */
+INLINE uint32_t recall(walk *w, uint64_t at) {
+    uint64_t *place = w->memory + si__memory_place(at), word = SI__LOAD(place);
+    if (__builtin_expect(word >> SI__MEMORY_RULE_BITS == at >> SI__MEMORY_SHIFT, 1)) return (uint32_t)word & 0x7fffffu;
+    uint32_t rule = select_module(w, at) ? look_up(w->module, at) : SI__ROW_GAP;
+    if (((rule & 6) == SI__ROW_SP || rule == SI__ROW_END) && !(at >> SI__MEMORY_ADDRESS_BITS))
+        __atomic_store_n(place, at >> SI__MEMORY_SHIFT << SI__MEMORY_RULE_BITS | (rule & 0x7fffffu), __ATOMIC_RELAXED);
+    return rule;
+}
+
+#if CALL_PUSHES
+/* The same as walk_on with step_compact, with the frame at hand kept in registers: nearly all frames are of this kind.
+ */
+static step_result walk_fast(walk *w, uint64_t *pcs, unsigned cap, unsigned *count) {
+    uint64_t pc = w->pc, sp = w->sp, fp = w->fp;
+    unsigned n = *count, called = 0; /* 1: pc was returned to */
+    w->file = NULL;
+    for (;;) {
+        uint64_t at = pc - called;
+        uint32_t rule;
+        if (called && w->memory)
+            rule = recall(w, at);
+        else
+            rule = select_module(w, at) ? look_up(w->module, at) : SI__ROW_GAP;
+        if (__builtin_expect((rule & 6) == SI__ROW_SP, 1)) { /* or SI__ROW_FP */
+            uint64_t cfa = (rule & 1 ? fp : sp) + si__rule_cfa(rule), slot = si__rule_fp(rule);
+            uint64_t fp_at = cfa - (slot ? slot : 8); /* one load more, but no branch */
+            if (cfa <= sp || cfa > w->hi || (cfa & 7) || cfa - 8 < w->lo) return STEP_LOST;
+            pc = load(cfa - 8);
+            if (fp_at >= w->lo) fp = slot ? load(fp_at) : fp;
+            sp = cfa;
+            called = 1;
+            if (pc < NULL_PAGE) return pc ? STEP_LOST : STEP_END;
+        } else if (rule == SI__ROW_END) {
+            return STEP_END;
+        } else {
+            w->pc = pc;
+            w->sp = sp;
+            w->fp = fp;
+            w->exact = !called;
+            step_result rc = step_any(w);
+            if (rc != STEP_FRAME) return rc;
+            pc = w->pc;
+            sp = w->sp;
+            fp = w->fp;
+            called = !w->exact;
+        }
+        w->leaf = NULL;
+        if (n == cap) return STEP_LOST;
+        pcs[n++] = pc;
+        *count = n;
+    }
+}
+#else
+static step_result walk_fast(walk *w, uint64_t *pcs, unsigned cap, unsigned *count) {
     w->file = NULL;
     return walk_on(w, pcs, cap, count);
 }
+#endif
 
 /* Starts over, following every register that callers keep. */
 static __attribute__((noinline)) step_result walk_full(walk *w, const si__regs *regs, uint64_t *pcs, unsigned cap,
@@ -459,11 +510,13 @@ unsigned si__unwind(si__region *region, si__slot *slot, const si__regs *regs, ui
         return 1;
     }
     walk w;
-    w.module_start = w.module_end = 0;
+    for (unsigned i = 0; i < MEMO; i++) w.memo[i].start = w.memo[i].end = 0;
+    w.module = &w.memo[0];
+    w.next = 0;
     w.lo = regs->sp - stack_lo > RED_ZONE ? regs->sp - RED_ZONE : stack_lo;
     w.stack_lo = stack_lo;
     w.hi = stack_hi;
-    w.arena = (const char *)region + region->unwind_off;
+    w.arena = (char *)region + region->unwind_off;
     si__unwind_arena *arena = (si__unwind_arena *)(void *)((char *)region + region->unwind_off);
     int pinned;
     open_root(&w, pin(arena, slot, &pinned));

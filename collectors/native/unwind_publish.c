@@ -143,8 +143,13 @@ static size_t place(request *q) {
 
 /* ---- The root ---- */
 
+static size_t memory_offset(size_t modules) {
+    size_t bytes = sizeof(si__unwind_root) + modules * (sizeof(uint64_t) + sizeof(si__unwind_entry));
+    return (bytes + SI__ARENA_UNIT - 1) & ~(size_t)(SI__ARENA_UNIT - 1);
+}
+
 static size_t root_bytes(size_t modules) {
-    return sizeof(si__unwind_root) + modules * (sizeof(uint64_t) + sizeof(si__unwind_entry));
+    return memory_offset(modules) + SI__MEMORY_COUNT * sizeof(uint64_t);
 }
 
 static void publish_root(request *q, si__extent extent) {
@@ -152,7 +157,9 @@ static void publish_root(request *q, si__extent extent) {
     si__unwind_root *root = si__arena_at(&p->book, extent);
     uint64_t *starts = (uint64_t *)(void *)(root + 1);
     si__unwind_entry *entries = (si__unwind_entry *)(void *)(starts + q->count);
-    *root = (si__unwind_root){.count = (uint32_t)q->count};
+    memset(root, 0, root_bytes(q->count));
+    root->count = (uint32_t)q->count;
+    root->memory_off = (uint32_t)memory_offset(q->count);
     for (size_t i = 0; i < q->count; i++) {
         const si__published_table *t = &q->tables[q->of_module[i]];
         starts[i] = q->modules[i].start;

@@ -257,7 +257,7 @@ si__unwind_table *si__table_finish(si__table_builder *b, int *error) {
     si__unwind_table head = {.magic = SI__TABLE_MAGIC, .machine = b->machine};
     head.pc_lo = (uint32_t)(b->rows[0] >> 32);
     head.pc_hi = (uint32_t)(b->rows[b->row_count - 1] >> 32); /* always a gap */
-    head.row_count = (uint32_t)b->row_count;
+    head.row_count = (uint32_t)b->row_count + SI__ROWS_PADDING;
     uint32_t span = head.pc_hi - head.pc_lo;
     while (span >> head.shift > head.row_count / ROWS_PER_BLOCK + 16) head.shift++;
     head.index_count = (span >> head.shift) + 2;
@@ -265,7 +265,7 @@ si__unwind_table *si__table_finish(si__table_builder *b, int *error) {
     head.rule_words = b->word_count;
     uint64_t bytes = sizeof(head);
     head.rows_off = (uint32_t)bytes;
-    bytes += b->row_count * 8;
+    bytes += head.row_count * 8ul;
     head.saves_off = (uint32_t)bytes;
     bytes += b->save_count * 8ul;
     head.rules_off = (uint32_t)bytes;
@@ -281,6 +281,7 @@ si__unwind_table *si__table_finish(si__table_builder *b, int *error) {
     if (!out) return NULL;
     memcpy(out, &head, sizeof(head));
     memcpy(out + head.rows_off, b->rows, b->row_count * 8);
+    memset(out + head.rows_off + b->row_count * 8, 0xff, SI__ROWS_PADDING * 8ul);
     memcpy(out + head.saves_off, b->saves, b->save_count * 8ul);
     if (b->word_count) memcpy(out + head.rules_off, b->words, b->word_count * 8ul);
     fill_index(b, &head, (uint32_t *)(void *)(out + head.index_off));

@@ -29,6 +29,7 @@ enum {
     SI__ROW_FP_LINK = 5,
     SI__ROW_RULE = 6 /* anything else: operands in the rule pool */
 };
+enum { SI__ROWS_PADDING = 4 }; /* rows after the last, beyond every offset, so that a look-up may read past its block */
 enum { SI__ROW_CFA_MAX = 0xfff, SI__ROW_FP_MAX = 0xff, SI__ROW_SAVES_MAX = 0x1ff };
 
 static inline unsigned si__rule_kind(uint32_t rule) {
@@ -107,8 +108,8 @@ typedef struct si__unwind_table {
     uint32_t pc_lo, pc_hi;
     uint32_t shift;
     uint32_t index_count; /* blocks + 1 */
-    uint32_t row_count;
-    uint32_t save_count; /* 8-byte sets */
+    uint32_t row_count;   /* with padding */
+    uint32_t save_count;  /* 8-byte sets */
     uint32_t rule_words;
     uint32_t index_off, rows_off, saves_off, rules_off; /* bytes from the header */
     uint32_t reserved[2];
@@ -129,11 +130,25 @@ struct si__unwind_arena {
     uint32_t pad[9];
 };
 
-/* Followed by uint64_t starts[count], then si__unwind_entry[count]: apart, so that a search touches few lines. */
+/* Followed by uint64_t starts[count], then si__unwind_entry[count]: apart, so that a search touches few lines; and by
+   the memory of walks: return addresses come again and again, and this finds the rule of one in a single line. Written
+   by walks, begun empty with every root. */
 typedef struct si__unwind_root {
     uint32_t count;
-    uint32_t reserved;
+    uint32_t memory_off; /* bytes from here to uint64_t [SI__MEMORY_COUNT] */
 } si__unwind_root;
+
+/* One word of it: the address >> SI__MEMORY_SHIFT over the low 23 bits of a rule that needs no saved set. The place
+   holds the other bits of the address, so that nothing is ever mistaken for something else. */
+enum {
+    SI__MEMORY_SHIFT = 13,
+    SI__MEMORY_COUNT = 1 << SI__MEMORY_SHIFT,
+    SI__MEMORY_RULE_BITS = 23,
+    SI__MEMORY_ADDRESS_BITS = 54
+};
+static inline uint64_t si__memory_place(uint64_t address) {
+    return (address ^ address >> SI__MEMORY_SHIFT) & (SI__MEMORY_COUNT - 1);
+}
 
 typedef struct si__unwind_entry {
     uint64_t end;
@@ -207,7 +222,7 @@ static inline int si__table_view_init(si__table_view *v, const si__unwind_table 
     v->row_count = SI__LOAD(&t->row_count);
     v->save_count = SI__LOAD(&t->save_count);
     v->rule_words = SI__LOAD(&t->rule_words);
-    if (bytes > room || v->shift > 31 || v->row_count == 0 || v->index_count < 2) return 0;
+    if (bytes > room || v->shift > 31 || v->row_count <= SI__ROWS_PADDING || v->index_count < 2) return 0;
     if (!si__table_extent(bytes, index_off, v->index_count, 4) || !si__table_extent(bytes, rows_off, v->row_count, 8) ||
         !si__table_extent(bytes, saves_off, v->save_count, 8) || !si__table_extent(bytes, rules_off, v->rule_words, 8))
         return 0;
@@ -225,15 +240,19 @@ static inline uint32_t si__table_lookup(const si__table_view *v, uint64_t offset
     uint32_t block = (uint32_t)(offset - v->pc_lo) >> v->shift;
     if (block + 1 >= v->index_count) return SI__ROW_GAP;
     uint32_t lo = SI__LOAD(&v->index[block]), hi = SI__LOAD(&v->index[block + 1]);
-    if (lo > hi || hi >= v->row_count) return SI__ROW_GAP;
+    if (lo > hi || hi >= v->row_count - SI__ROWS_PADDING) return SI__ROW_GAP;
     uint64_t key = offset << 32 | 0xffffffffu;
-    const uint64_t *base = v->rows + lo;
-    uint32_t n = hi - lo + 1;
-    while (n > 1) { /* branch-free halving: which way it goes cannot be predicted */
-        uint32_t half = n / 2;
-        base = SI__LOAD(&base[half]) <= key ? base + half : base;
-        n -= half;
+    while (hi - lo > SI__ROWS_PADDING) { /* a crowded block */
+        uint32_t mid = lo + (hi - lo) / 2;
+        int before = SI__LOAD(&v->rows[mid]) <= key;
+        lo = before ? mid : lo;
+        hi = before ? hi : mid;
     }
+    /* Four comparisons at once are faster than two that wait for each other. Rows are sorted: those of the next block
+     * count nothing. */
+    const uint64_t *base = v->rows + lo;
+    base += (SI__LOAD(&base[1]) <= key) + (SI__LOAD(&base[2]) <= key) + (SI__LOAD(&base[3]) <= key) +
+            (SI__LOAD(&base[4]) <= key);
     return (uint32_t)SI__LOAD(base);
 }
 
