@@ -1,8 +1,8 @@
 /*
  * The Lua host: loads rules/, decides cadence, evaluates rules, routes alerts, renames segments.
  *
- * Loop thread only. Opinions are in Lua, effects are data: after the protected call has returned, C applies them through the callbacks.
- * A rule set is loaded whole or not at all: on any error the old set stays in force.
+ * Loop thread only. Opinions are in Lua, effects are data: after the protected call has returned, C applies them
+ * through the callbacks. A rule set is loaded whole or not at all: on any error the old set stays in force.
  */
 #ifndef SI_SCRIPT_SCRIPT_H
 #define SI_SCRIPT_SCRIPT_H
@@ -23,26 +23,33 @@ typedef struct si__cadence { /* what the rules' cadence { } says, checked and wi
     double overhead_cpu;               /* share of one core that we may use, 0.01 = 1 % */
 } si__cadence;
 
-typedef struct si__profile_request { char type[16]; char rule[64]; double hz; int64_t span_ms, before_ms; } si__profile_request;
+typedef struct si__profile_request {
+    char type[16];
+    char rule[64];
+    double hz;
+    int64_t span_ms, before_ms;
+} si__profile_request;
 
 typedef struct si__script_env {
-    si__history *history; /* borrowed; must outlive the script */
+    si__history *history;                 /* borrowed; must outlive the script */
     const char *app, *environment, *host; /* copied */
-    double cpu_quota;     /* cores available, for cadence's host argument */
-    int at_dashboard;     /* 1: run rules with at = "dashboard"; 0: the others */
+    double cpu_quota;                     /* cores available, for cadence's host argument */
+    int at_dashboard;                     /* 1: run rules with at = "dashboard"; 0: the others */
     void *arg;
     void (*log)(void *arg, int level, const char *message);
     void (*on_cadence)(void *arg, const si__cadence *cadence);
-    void (*on_alert)(void *arg, const si__alert *alert);       /* a change of state (pending, firing, resolved); borrowed */
-    void (*on_notify)(void *arg, const char *destination, const si__alert *alerts, size_t count); /* routed and grouped, due now */
+    void (*on_alert)(void *arg, const si__alert *alert); /* a change of state (pending, firing, resolved; inactive:
+                                                            pending and over); borrowed */
+    void (*on_notify)(void *arg, const char *destination, const si__alert *alerts,
+                      size_t count); /* routed and grouped, due now */
     void (*on_profile)(void *arg, const si__profile_request *request);
 } si__script_env;
 
 si__script *si__script_new(const si__script_env *env); /* NULL: out of memory. Nothing is loaded yet */
 void si__script_free(si__script *script);
 
-/* Loads every *.lua of dir (NULL: the embedded defaults; a file in dir replaces the default of the same name, others are added).
-   0, or SI_ERULES with "file:line: message" in error; then the old set stays. */
+/* Loads every *.lua of dir (NULL: the embedded defaults; a file in dir replaces the default of the same name, others
+   are added). 0, or SI_ERULES with "file:line: message" in error; then the old set stays. */
 int si__script_load(si__script *script, const char *dir, char *error, size_t error_bytes);
 
 /* Evaluates what is due at now_ms; calls the callbacks. Call at least every second. */
@@ -55,10 +62,19 @@ int si__script_segment_name(si__script *script, const char *raw, char *out, size
 int si__script_describe(si__script *script, si__report *report);
 const char *si__script_hash(const si__script *script); /* hex of the set in force */
 
-/* Where an alert would go: comma-separated destinations into out. */
+/* The percentiles (0..100) to keep for a segment of this raw name: what its segment rule says, else 50, 95, 99.
+   Writes at most cap; returns how many. */
+size_t si__script_segment_percentiles(si__script *script, const char *raw, double *out, size_t cap);
+
+/* Somebody saw the alert: no escalation that says unless = "acked". 0 or SI_ENOTFOUND. Forgotten when it fires anew. */
+int si__script_ack(si__script *script, const char *fingerprint, int acked);
+
+/* Where an alert would go (inhibits not looked at): comma-separated destinations into out. 0, SI_ESTATE (nothing
+ * loaded) or SI_ELIMIT. */
 int si__script_route(si__script *script, const si__alert *alert, char *out, size_t out_bytes);
 
-/* Alert states that must survive a restart. JSON text, malloc'ed by save. */
+/* Alert states that must survive a restart. JSON text, malloc'ed by save. Load after si__script_load: alerts of rules
+   that are not in force are dropped. 0, SI_ENOMEM, SI_EFORMAT or SI_ELIMIT (then nothing has changed). */
 int si__script_state_save(const si__script *script, char **out, size_t *length);
 int si__script_state_load(si__script *script, const char *text, size_t length, int64_t now_ms);
 

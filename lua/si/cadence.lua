@@ -1,0 +1,72 @@
+--- Cadence: how often things are measured and reported.
+
+local fields = require "si.fields"
+
+local M = {}
+
+local cadence_fields = {
+  metrics = { kind = "duration", default = "60s", min = "1s", max = "1h" },
+  report = { kind = "duration", default = "2m", min = "5s", max = "1h" },
+  cpu = {
+    kind = "table",
+    default = {},
+    fields = {
+      hz = { kind = "number", min = 0, max = 1000, default = 100 },
+      every = { kind = "duration", default = "8s", min = "1s", max = "1h" },
+      span = { kind = "duration", default = "2s", min = "100ms", max = "1h" },
+      background_hz = { kind = "number", min = 0, max = 100, default = 10 },
+    },
+  },
+  overhead = { kind = "table", default = {}, fields = { cpu = { kind = "number", min = 0.0001, max = 1, default = 0.01 } } },
+  when = { kind = "function" },
+}
+
+local function flat(c)
+  return {
+    metrics_ms = c.metrics, report_ms = c.report,
+    cpu_hz = c.cpu.hz, cpu_background_hz = c.cpu.background_hz, cpu_every_ms = c.cpu.every, cpu_span_ms = c.cpu.span,
+    overhead_cpu = c.overhead.cpu,
+  }
+end
+
+local function merged(base, over)
+  local out = {}
+  for k, v in pairs(base) do out[k] = v end
+  for k, v in pairs(over) do
+    out[k] = type(v) == "table" and type(base[k]) == "table" and merged(base[k], v) or v
+  end
+  return out
+end
+
+--- cadence { ... }: once in all files.
+function M.word(set)
+  return function(t)
+    local at = fields.at("cadence")
+    if set.closed then error("the cadence is declared when the file is loaded, not later", 2) end
+    if type(t) ~= "table" then return fields.problem(at, nil, "write cadence { ... }") end
+    if set.cadence then
+      return fields.problem(at, nil, "declared twice; the other one is at " .. set.cadence.file .. ":" .. set.cadence.line ..
+        ". Name your file cadence.lua to replace the default one")
+    end
+    local c, failed = fields.check(cadence_fields, t, at)
+    if failed then c = fields.check(cadence_fields, {}, at) end
+    set.cadence = { base = flat(c), file = at.file, line = at.line }
+    if not c.when then return end
+    --- What holds now: the table, changed by what `when` returns. Called by the engine once a minute.
+    set.cadence.now = function(now, host)
+      local change = c.when(now, host)
+      if change == nil then return nil end
+      if type(change) ~= "table" then error("cadence: when must return a table or nil", 0) end
+      local checked, wrong = fields.check(cadence_fields, merged(t, change), at)
+      if wrong then error("cadence: when returned a wrong field", 0) end
+      return flat(checked)
+    end
+  end
+end
+
+--- The cadence when no file declares one.
+function M.default()
+  return { base = flat((fields.check(cadence_fields, {}, { file = "", line = 0, what = "cadence" }))) }
+end
+
+return M

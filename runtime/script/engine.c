@@ -1,0 +1,491 @@
+/*
+ * Evaluates rules: finds the series each is about, calls its functions under the sandbox's budget, moves its alerts on.
+ *
+ * Called from si__script_tick on the loop thread. Everything that touches Lua runs inside one protected call; what a
+ * rule wants done (a profile, say) is returned as data and applied after that call has ended.
+ */
+#include "engine.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <si/si.h>
+
+#include "../history/series.h"
+#include "handle.h"
+#include "pattern.h"
+#include "units.h"
+
+#define ROUND_NS (250 * (int64_t)1000000) /* one rule over all its subjects */
+#define REQUESTS 4
+#define ROUND_SUBJECTS 2000
+
+/* One call into Lua: which function, about which series, and what came back. */
+typedef struct call {
+    int ref;
+    si__handle about;
+    enum { CALL_CONDITION, CALL_TEXT, CALL_REQUESTS } wants;
+    int truth;
+    double value; /* a second number that `when` returned; NaN: none */
+    char *text;
+    size_t text_bytes;
+    si__profile_request requests[REQUESTS];
+    size_t request_count;
+} call;
+
+/* A rule about one series. */
+typedef struct subject {
+    const char *name;
+    si__series *series;
+    double last;
+} subject;
+
+typedef struct subject_list {
+    const si__rule *rule;
+    subject *items;
+    size_t count, capacity, prefix_length;
+    char prefix[64];
+    const char *error;
+} subject_list;
+
+static int64_t clock_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
+}
+
+/* ---- Inside the protected call ----------------------------------------------------------------------------------- */
+
+static void append_text(call *c, const char *text) {
+    size_t n = strlen(c->text);
+    snprintf(c->text + n, c->text_bytes - n, "%s%s", n ? "\n" : "", text);
+}
+
+/* One line of attach: text, or what top_growth returns: { name, usual, now }. The item is at the top. [-0, +0, e] */
+static void append_item(lua_State *L, call *c) {
+    char line[640];
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        append_text(c, lua_tostring(L, -1));
+        return;
+    }
+    if (!lua_istable(L, -1)) luaL_error(L, "expected text or a list of text, got a %s", luaL_typename(L, -1));
+    lua_getfield(L, -1, "name");
+    lua_getfield(L, -2, "usual");
+    lua_getfield(L, -3, "now");
+    if (lua_type(L, -3) != LUA_TSTRING || !lua_isnumber(L, -1)) luaL_error(L, "expected items { name, usual, now }");
+    snprintf(line, sizeof line, "%.480s: %.4g, usually %.4g", lua_tostring(L, -3), lua_tonumber(L, -1),
+             lua_tonumber(L, -2));
+    append_text(c, line);
+    lua_pop(L, 3);
+}
+
+static void take_text(lua_State *L, call *c) {
+    c->text[0] = '\0';
+    if (lua_isnil(L, -1)) return;
+    if (!lua_istable(L, -1)) {
+        append_item(L, c);
+        return;
+    }
+    size_t n = lua_rawlen(L, -1);
+    for (size_t i = 1; i <= n && i <= 50; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        append_item(L, c);
+        lua_pop(L, 1);
+    }
+}
+
+static void take_request(lua_State *L, call *c) {
+    si__profile_request *r = &c->requests[c->request_count];
+    lua_getfield(L, -1, "request");
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "on_fire must return profile { ... } or a list of them");
+    lua_pop(L, 1);
+    *r = (si__profile_request){0};
+    lua_getfield(L, -1, "type");
+    snprintf(r->type, sizeof r->type, "%s", luaL_optstring(L, -1, "cpu"));
+    lua_getfield(L, -2, "hz");
+    r->hz = lua_tonumber(L, -1);
+    lua_getfield(L, -3, "span_ms");
+    r->span_ms = (int64_t)lua_tonumber(L, -1);
+    lua_getfield(L, -4, "before_ms");
+    r->before_ms = (int64_t)lua_tonumber(L, -1);
+    lua_pop(L, 4);
+    c->request_count++;
+}
+
+static void take_requests(lua_State *L, call *c) {
+    if (lua_isnil(L, -1)) return;
+    luaL_argexpected(L, lua_istable(L, -1), 1, "profile { ... }");
+    size_t n = lua_rawlen(L, -1);
+    if (n == 0) take_request(L, c);
+    for (size_t i = 1; i <= n && i <= REQUESTS; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        luaL_argexpected(L, lua_istable(L, -1), 1, "profile { ... }");
+        take_request(L, c);
+        lua_pop(L, 1);
+    }
+}
+
+/* [-1, +0, e] */
+static int run_call(lua_State *L) {
+    call *c = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
+    si__handle_push(L, &c->about);
+    lua_call(L, 1, c->wants == CALL_CONDITION ? 2 : 1);
+    if (c->wants == CALL_CONDITION) {
+        c->truth = lua_toboolean(L, 1);
+        c->value = lua_type(L, 2) == LUA_TNUMBER ? lua_tonumber(L, 2) : NAN;
+    } else if (c->wants == CALL_TEXT) {
+        take_text(L, c);
+    } else {
+        take_requests(L, c);
+    }
+    return 0;
+}
+
+static int do_call(si__ruleset *set, call *c, char *error, size_t error_bytes) {
+    lua_pushcfunction(set->sandbox->L, run_call); /* neither push can raise */
+    lua_pushlightuserdata(set->sandbox->L, c);
+    int status = si__sandbox_call(set->sandbox, 1, 0, error, error_bytes);
+    set->serial++; /* handles made for this call are invalid now */
+    return status;
+}
+
+/* ---- Errors of rules --------------------------------------------------------------------------------------------- */
+
+/* At most one line a second and rule; after 100 in a row the rule is disabled. Running out of time weighs as ten. */
+static void rule_failed(si__script *script, si__rule *rule, const char *error) {
+    char shown[SI__ERROR_BYTES + 64];
+    si__ruleset_show_path(script->set, error, shown, sizeof shown);
+    rule->errors_in_row += script->set->sandbox->out_of_time ? 10 : 1;
+    if (rule->last_log_ms && script->now_ms >= rule->last_log_ms && script->now_ms - rule->last_log_ms < 1000) {
+        rule->unlogged++;
+    } else {
+        if (rule->unlogged)
+            si__script_log(script, SI_LOG_WARN, "rule \"%s\": %s (and %u more errors)", rule->name, shown,
+                           rule->unlogged);
+        else
+            si__script_log(script, SI_LOG_WARN, "rule \"%s\": %s", rule->name, shown);
+        rule->last_log_ms = script->now_ms;
+        rule->unlogged = 0;
+    }
+    shown[strcspn(shown, "\n")] = '\0';
+    snprintf(rule->error, sizeof rule->error, "%.255s", shown);
+    if (rule->errors_in_row < SI__ERRORS_IN_ROW || rule->disabled) return;
+    rule->disabled = 1;
+    si__script_log(script, SI_LOG_ERROR,
+                   "rule \"%s\" is disabled after too many errors in a row; save its file to try again: %s", rule->name,
+                   rule->error);
+}
+
+static int rule_call(si__script *script, si__rule *rule, call *c) {
+    char error[SI__ERROR_BYTES];
+    int status = do_call(script->set, c, error, sizeof error);
+    if (status)
+        rule_failed(script, rule, error);
+    else if (c->wants == CALL_CONDITION)
+        rule->errors_in_row = 0;
+    return status;
+}
+
+/* ---- One subject ------------------------------------------------------------------------------------------------- */
+
+static si__handle handle_of(const si__script *script, const si__rule *rule, const subject *s) {
+    static const si__series_kind kinds[] = {SI__SERIES_METRIC,   SI__SERIES_METRIC,  SI__SERIES_PROFILE,
+                                            SI__SERIES_CALLSITE, SI__SERIES_SEGMENT, SI__SERIES_ERROR};
+    return (si__handle){.history = script->env.history,
+                        .series = s->series,
+                        .kind = kinds[rule->over],
+                        .now_ms = script->now_ms,
+                        .name = rule->over == SI__OVER_METRIC ? rule->target : s->name};
+}
+
+/* Summary, attachment and requests of an alert about to fire. */
+static void prepare_fire(si__script *script, si__rule *rule, si__instance *instance, const si__handle *about,
+                         call *requests) {
+    char text[2048] = "";
+    call c = {.about = *about, .wants = CALL_TEXT, .text = text, .text_bytes = sizeof text};
+    if (rule->summary_ref != LUA_NOREF) {
+        c.ref = rule->summary_ref;
+        if (rule_call(script, rule, &c) == 0 && *text) si__text_set(&instance->alert.summary, text, 512);
+    } else {
+        si__text_set(&instance->alert.summary, rule->summary, 512);
+    }
+    text[0] = '\0';
+    if (rule->attach_ref != LUA_NOREF) {
+        c.ref = rule->attach_ref;
+        if (rule_call(script, rule, &c) != 0) text[0] = '\0';
+    }
+    si__text_set(&instance->alert.detail, text, sizeof text - 1);
+    *requests = (call){.ref = rule->on_fire_ref, .about = *about, .wants = CALL_REQUESTS};
+    if (rule->on_fire_ref == LUA_NOREF || rule_call(script, rule, requests) != 0) requests->request_count = 0;
+}
+
+static void fire(si__script *script, si__rule *rule, si__instance *instance, const si__handle *about, const char *why) {
+    call requests;
+    prepare_fire(script, rule, instance, about, &requests);
+    if (why) si__text_set(&instance->alert.detail, why, 512);
+    si__instance_fire(script, instance);
+    for (size_t i = 0; i < requests.request_count; i++) {
+        snprintf(requests.requests[i].rule, sizeof requests.requests[i].rule, "%s", rule->name);
+        if (script->env.on_profile) script->env.on_profile(script->env.arg, &requests.requests[i]);
+    }
+}
+
+/* The condition holds (again). */
+static void advance_true(si__script *script, si__rule *rule, si__instance *instance, const subject *s,
+                         const si__handle *about, double value, const char *why) {
+    int fresh = !instance || instance->alert.state == SI__ALERT_RESOLVED;
+    if (!instance) instance = si__instance_add(script, rule, s->name);
+    if (!instance) return;
+    instance->round = script->round;
+    instance->alert.value = value;
+    instance->clear_since_ms = 0;
+    if (fresh) {
+        instance->alert.state = SI__ALERT_PENDING;
+        instance->alert.started_ms = script->now_ms;
+        if (rule->hold_ms > 0 && script->env.on_alert) script->env.on_alert(script->env.arg, &instance->alert);
+    }
+    if (instance->alert.state == SI__ALERT_PENDING && script->now_ms - instance->alert.started_ms >= rule->hold_ms)
+        fire(script, rule, instance, about, why);
+}
+
+/* The condition does not hold; `cleared`: and the way back is complete. */
+static void advance_false(si__script *script, const si__rule *rule, si__instance *instance, int cleared, double value) {
+    if (!instance) return;
+    instance->round = script->round;
+    if (instance->alert.state == SI__ALERT_RESOLVED) return;
+    instance->alert.value = value;
+    if (instance->alert.state == SI__ALERT_PENDING) {
+        si__instance_cancel(script, instance);
+    } else if (!cleared) {
+        instance->clear_since_ms = 0;
+    } else {
+        if (!instance->clear_since_ms) instance->clear_since_ms = script->now_ms;
+        if (script->now_ms - instance->clear_since_ms >= rule->keep_ms) si__instance_resolve(script, instance);
+    }
+}
+
+static void evaluate_without_data(si__script *script, si__rule *rule, si__instance *instance, const subject *s,
+                                  const si__handle *about) {
+    char took[32], why[96];
+    if (instance) instance->round = script->round;
+    if (rule->no_data == SI__NO_DATA_RESOLVE) {
+        if (instance && instance->alert.state == SI__ALERT_FIRING) si__instance_resolve(script, instance);
+        if (instance && instance->alert.state == SI__ALERT_PENDING) si__instance_cancel(script, instance);
+    } else if (rule->no_data == SI__NO_DATA_FIRE && script->now_ms - script->started_ms >= rule->grace_ms) {
+        snprintf(why, sizeof why, "No data for %s.", si__duration_format(rule->no_data_after_ms, took, sizeof took));
+        advance_true(script, rule, instance, s, about, NAN, why);
+    }
+}
+
+/* Returns 0, or a status when the rule's function failed. */
+static int evaluate_subject(si__script *script, si__rule *rule, const subject *s) {
+    si__handle about = handle_of(script, rule, s);
+    si__instance *instance = si__instance_find(script, rule, s->name);
+    rule->evaluations++;
+    if (!s->series || si__series_age_ms(s->series, script->now_ms) > rule->no_data_after_ms) {
+        evaluate_without_data(script, rule, instance, s, &about);
+        return 0;
+    }
+    call c = {.ref = rule->when_ref, .about = about, .wants = CALL_CONDITION};
+    int status = rule_call(script, rule, &c);
+    if (instance) instance->round = script->round;
+    if (status) return status; /* an alert stays as it is: an error is no all-clear */
+    double value = isnan(c.value) ? si__series_last(s->series) : c.value;
+    int firing = instance && instance->alert.state == SI__ALERT_FIRING, cleared = !c.truth;
+    if (firing && rule->clear_ref != LUA_NOREF) {
+        call clear = {.ref = rule->clear_ref, .about = about, .wants = CALL_CONDITION};
+        status = rule_call(script, rule, &clear);
+        if (status) return status;
+        cleared = clear.truth;
+        if (!cleared) instance->clear_since_ms = 0;
+    }
+    if (firing ? !cleared : c.truth)
+        advance_true(script, rule, instance, s, &about, value, NULL);
+    else
+        advance_false(script, rule, instance, cleared, value);
+    return 0;
+}
+
+/* ---- Which series a rule is about -------------------------------------------------------------------------------- */
+
+static void subject_put(subject_list *list, const char *name, si__series *series) {
+    if (list->count >= ROUND_SUBJECTS) return;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 16;
+        subject *items = realloc(list->items, capacity * sizeof *items);
+        if (!items) return;
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = (subject){name, series, si__series_last(series)};
+}
+
+static void consider_pattern(void *arg, const char *name, si__series *series) {
+    subject_list *list = arg;
+    const char *error;
+    int matched = si__pattern_whole(list->rule->target, name, &error);
+    if (error) list->error = error;
+    if (matched == 1) subject_put(list, name, series);
+}
+
+/* "NAME|p95" stands for its segment; its name without the suffix is kept in *names. */
+static void consider_segment(void *arg, const char *name, si__series *series) {
+    subject_list *list = arg;
+    char base[SI__SERIES_NAME_BYTES];
+    size_t n = strlen(name);
+    const char *error;
+    if (n <= 4 || strcmp(name + n - 4, "|p95") != 0) return;
+    memcpy(base, name, n - 4);
+    base[n - 4] = '\0';
+    int matched = si__pattern_whole(list->rule->target, base, &error);
+    if (error) list->error = error;
+    if (matched == 1) subject_put(list, name, series);
+}
+
+static void consider_callsite(void *arg, const char *name, si__series *series) {
+    subject_list *list = arg;
+    if (strncmp(name, list->prefix, list->prefix_length) != 0 || si__series_last(series) < list->rule->min) return;
+    subject_put(list, name + list->prefix_length, series);
+}
+
+static int largest_first(const void *a, const void *b) {
+    double x = ((const subject *)a)->last, y = ((const subject *)b)->last;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void find_subjects(si__script *script, const si__rule *rule, subject_list *list) {
+    si__history *history = script->env.history;
+    *list = (subject_list){.rule = rule};
+    switch (rule->over) {
+    case SI__OVER_METRIC:
+        break; /* one subject, with or without a series: evaluate_rule */
+    case SI__OVER_METRICS:
+        si__history_each(history, SI__SERIES_METRIC, consider_pattern, list);
+        break;
+    case SI__OVER_ERRORS:
+        si__history_each(history, SI__SERIES_ERROR, consider_pattern, list);
+        break;
+    case SI__OVER_SEGMENTS:
+        si__history_each(history, SI__SERIES_SEGMENT, consider_segment, list);
+        break;
+    case SI__OVER_PROFILES:
+        for (size_t i = 0; i < rule->types.count; i++) {
+            si__series *series = si__history_find(history, SI__SERIES_PROFILE, rule->types.items[i]);
+            if (series) subject_put(list, rule->types.items[i], series);
+        }
+        break;
+    case SI__OVER_CALLSITES:
+        list->prefix_length = (size_t)snprintf(list->prefix, sizeof list->prefix, "%.60s|", rule->target);
+        si__history_each(history, SI__SERIES_CALLSITE, consider_callsite, list);
+        if (list->count > 1) qsort(list->items, list->count, sizeof *list->items, largest_first);
+        if (list->count > rule->top) list->count = rule->top;
+        break;
+    }
+}
+
+/* The series of an alert that is active although its subject was not listed this time. */
+static si__series *series_of(si__script *script, const si__rule *rule, const char *name) {
+    char full[SI__SERIES_NAME_BYTES + 64];
+    switch (rule->over) {
+    case SI__OVER_METRIC:
+        return si__history_find(script->env.history, SI__SERIES_METRIC, rule->target);
+    case SI__OVER_METRICS:
+        return si__history_find(script->env.history, SI__SERIES_METRIC, name);
+    case SI__OVER_PROFILES:
+        return si__history_find(script->env.history, SI__SERIES_PROFILE, name);
+    case SI__OVER_ERRORS:
+        return si__history_find(script->env.history, SI__SERIES_ERROR, name);
+    case SI__OVER_SEGMENTS:
+        snprintf(full, sizeof full, "%.500s|p95", name);
+        return si__history_find(script->env.history, SI__SERIES_SEGMENT, full);
+    case SI__OVER_CALLSITES:
+        snprintf(full, sizeof full, "%.60s|%s", rule->target, name);
+        return si__history_find(script->env.history, SI__SERIES_CALLSITE, full);
+    }
+    return NULL;
+}
+
+/* ---- Rounds ------------------------------------------------------------------------------------------------------ */
+
+/* Returns nonzero to end the round: the rule ran out of time, or was disabled. */
+static int visit(si__script *script, si__rule *rule, const subject *s, int64_t started_ns) {
+    char base[SI__SERIES_NAME_BYTES];
+    subject one = *s;
+    if (rule->over == SI__OVER_SEGMENTS && s->series) { /* listed as "NAME|p95" */
+        snprintf(base, sizeof base, "%s", s->name);
+        base[strlen(base) - 4] = '\0';
+        one.name = base;
+    }
+    evaluate_subject(script, rule, &one);
+    if (rule->disabled || script->set->sandbox->out_of_time) return 1;
+    if (clock_ns() - started_ns < ROUND_NS) return 0;
+    rule_failed(script, rule, "too slow: took more than 250 ms for all it is about; the rest was left out this time");
+    return 1;
+}
+
+static void evaluate_rule(si__script *script, si__rule *rule) {
+    subject_list list;
+    int64_t started_ns = clock_ns();
+    script->round++;
+    script->set->sandbox->out_of_time = 0;
+    find_subjects(script, rule, &list);
+    if (list.error) rule_failed(script, rule, list.error);
+    int ended = 0;
+    if (rule->over == SI__OVER_METRIC) {
+        subject one = {.name = "", .series = series_of(script, rule, "")};
+        ended = visit(script, rule, &one, started_ns);
+    }
+    for (size_t i = 0; i < list.count && !ended; i++) ended = visit(script, rule, &list.items[i], started_ns);
+    free(list.items);
+    for (size_t i = script->instance_count; i-- > 0 && !ended;) {
+        si__instance *instance = script->instances[i];
+        if (i >= script->instance_count || instance->round == script->round ||
+            instance->alert.state == SI__ALERT_RESOLVED || strcmp(instance->alert.rule, rule->name) != 0)
+            continue;
+        char name[SI__SERIES_NAME_BYTES];
+        snprintf(name, sizeof name, "%s", instance->alert.subject); /* the instance may be freed while we look */
+        subject one = {.name = name, .series = series_of(script, rule, name)};
+        evaluate_subject(script, rule, &one);
+        ended = rule->disabled || script->set->sandbox->out_of_time;
+    }
+    rule->cost_ns += (uint64_t)(clock_ns() - started_ns);
+}
+
+void si__engine_tick(si__script *script) {
+    si__ruleset *set = script->set;
+    for (size_t i = 0; i < set->rule_count; i++) {
+        si__rule *rule = &set->rules[i];
+        if (!rule->enabled || rule->disabled || rule->at_dashboard != script->env.at_dashboard) continue;
+        if (rule->next_ms > script->now_ms + rule->every_ms)
+            rule->next_ms = script->now_ms; /* the clock was set back */
+        if (rule->next_ms > script->now_ms) continue;
+        rule->next_ms = script->now_ms + rule->every_ms;
+        evaluate_rule(script, rule);
+    }
+}
+
+int si__engine_probe(si__ruleset *set, si__rule *rule, si__history *history, char *error, size_t error_bytes) {
+    static const si__series_kind kinds[] = {SI__SERIES_METRIC,   SI__SERIES_METRIC,  SI__SERIES_PROFILE,
+                                            SI__SERIES_CALLSITE, SI__SERIES_SEGMENT, SI__SERIES_ERROR};
+    char text[2048];
+    si__handle about = {.history = history, .name = "probe", .kind = kinds[rule->over], .now_ms = 0};
+    int refs[] = {rule->when_ref, rule->clear_ref, rule->summary_ref, rule->attach_ref, rule->on_fire_ref};
+    for (size_t i = 0; i < sizeof refs / sizeof *refs; i++) {
+        call c = {.ref = refs[i],
+                  .about = about,
+                  .text = text,
+                  .text_bytes = sizeof text,
+                  .wants = i < 2   ? CALL_CONDITION
+                           : i < 4 ? CALL_TEXT
+                                   : CALL_REQUESTS};
+        int status = refs[i] == LUA_NOREF ? 0 : do_call(set, &c, error, error_bytes);
+        if (status) return status;
+    }
+    return 0;
+}

@@ -1,0 +1,104 @@
+/*
+ * The engine's state: what script.c, engine.c, instance.c, routing.c, cadence.c, segments.c and state.c share.
+ *
+ * Alerts live here in C and not in Lua, so that they survive a reload and a rule file cannot lose them. Loop thread
+ * only.
+ */
+#ifndef SI_SCRIPT_ENGINE_H
+#define SI_SCRIPT_ENGINE_H
+
+#include "ruleset.h"
+#include "script.h"
+
+#define SI__INSTANCES 500     /* alerts that are not inactive, at most */
+#define SI__ERRORS_IN_ROW 100 /* then a rule is disabled */
+#define SI__FLAP_FIRES 4      /* within an hour: flapping */
+#define SI__RESOLVED_KEPT_MS (15 * 60 * (int64_t)1000)
+
+/* One alert: a rule about a subject, from pending until a while after it is resolved. */
+typedef struct si__instance {
+    si__alert alert;
+    uint64_t key;           /* first half of the fingerprint, as a number */
+    int64_t clear_since_ms; /* firing, but clear since then; 0: not clear */
+    int64_t changed_ms;     /* last change between firing and resolved */
+    int64_t fires_ms[SI__FLAP_FIRES];
+    unsigned fire_count;
+    int flapping;
+    int acked;
+    int told;           /* people were told that it fires */
+    int64_t told_ms;    /* when last */
+    uint64_t escalated; /* a bit per escalation that was sent */
+    uint64_t round;     /* evaluation round in which it was looked at */
+} si__instance;
+
+typedef struct si__member {
+    si__instance *instance;
+    int dirty; /* changed since it was last sent */
+} si__member;
+
+typedef struct si__group { /* alerts that travel in one message */
+    const si__route *route;
+    uint64_t key;
+    si__member *members;
+    size_t count;
+    int64_t dirty_ms; /* first change that was not sent; 0: none */
+    int64_t sent_ms;  /* 0: never */
+} si__group;
+
+typedef struct si__segment_cache si__segment_cache;
+
+struct si__script {
+    si__script_env env; /* its strings are ours */
+    si__ruleset *set;
+    int64_t started_ms, now_ms; /* of ticks; started 0: no tick yet */
+    uint64_t round;
+    si__instance **instances;
+    size_t instance_count;
+    int instances_full; /* said in the log */
+    si__group *groups;
+    size_t group_count;
+    si__cadence cadence;
+    int cadence_known;
+    int64_t cadence_next_ms;
+    si__segment_cache *segments;
+};
+
+void si__script_log(si__script *script, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* script.c: as si__script_load, with these texts (taken over). partial: a set of a few files; routes may name unknown
+ * rules. */
+int si__script_load_sources(si__script *script, si__source_list *sources, int partial, char *error, size_t error_bytes);
+
+/* engine.c */
+void si__engine_tick(si__script *script);
+/* Dry run: calls every function of a rule with a series that has no data. 0, or a status with the error. */
+int si__engine_probe(si__ruleset *set, si__rule *rule, si__history *history, char *error, size_t error_bytes);
+
+/* instance.c: the state machine of one alert */
+si__instance *si__instance_find(si__script *script, const si__rule *rule, const char *subject); /* NULL: inactive */
+si__instance *si__instance_add(si__script *script, const si__rule *rule,
+                               const char *subject); /* pending; NULL: too many */
+void si__instance_remove(si__script *script, si__instance *instance);
+void si__instance_fire(si__script *script, si__instance *instance);
+void si__instance_resolve(si__script *script, si__instance *instance);
+void si__instance_cancel(si__script *script, si__instance *instance); /* pending -> inactive; frees it */
+void si__instances_tick(si__script *script);   /* ends flapping, forgets what was resolved long ago */
+void si__instances_reload(si__script *script); /* a new set is in force: drop what it no longer has */
+void si__instance_fingerprint(const si__script *script, const char *rule, const char *subject, char hex[33],
+                              uint64_t *key);
+int si__text_set(char **field, const char *text, size_t max_bytes); /* replaces; cut at a character. 0 or SI_ENOMEM */
+
+/* routing.c */
+void si__routing_changed(si__script *script, si__instance *instance);
+void si__routing_forget(si__script *script, si__instance *instance);
+void si__routing_tick(si__script *script);
+void si__routing_rebuild(si__script *script); /* after a reload or a restart: groups from instances */
+void si__routing_clear(si__script *script);
+
+/* cadence.c */
+void si__cadence_tick(si__script *script);
+/* segments.c */
+void si__segments_reset(si__script *script);
+void si__segments_free(si__script *script);
+
+#endif

@@ -1,0 +1,314 @@
+/*
+ * The methods of a series, as rules call them: s:avg("5m"), p:baseline("24h"):z(x). Docstrings stand by the functions;
+ * docs/rules.md lists them. Windows are durations in quotes; a statistic of an empty window is NaN (sum, count: 0),
+ * and every comparison with NaN is false. Called inside protected calls only.
+ */
+#include "handle.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../history/series.h"
+#include "ruleset.h"
+#include "sandbox.h"
+#include "units.h"
+
+#define HANDLE "si.series"
+
+static uint64_t serial_now(lua_State *L) {
+    return ((si__ruleset *)si__sandbox_of(L)->owner)->serial;
+}
+
+static si__handle *check(lua_State *L) {
+    si__handle *h = luaL_checkudata(L, 1, HANDLE);
+    if (h->serial != serial_now(L))
+        luaL_error(L, "this series was kept from an earlier call: use the one that the function was given");
+    return h;
+}
+
+static int64_t check_window(lua_State *L, int arg) {
+    int64_t ms;
+    if (lua_type(L, arg) != LUA_TSTRING || si__duration_parse(lua_tostring(L, arg), &ms) != 0 || ms <= 0)
+        luaL_argerror(L, arg, "expected a window in quotes, such as \"5m\"");
+    return ms;
+}
+
+static int push_window(lua_State *L, si__statistic statistic, double percent, int window_arg) {
+    si__handle *h = check(L);
+    int64_t window_ms = check_window(L, window_arg);
+    int additive = statistic == SI__STAT_SUM || statistic == SI__STAT_COUNT;
+    lua_pushnumber(L, h->series  ? si__series_window(h->series, statistic, h->now_ms, window_ms, percent)
+                      : additive ? 0
+                                 : NAN);
+    return 1;
+}
+
+/* s:avg(window): mean of the points in the window. [-2, +1, e] */
+static int avg(lua_State *L) {
+    return push_window(L, SI__STAT_AVG, 0, 2);
+}
+/* s:min(window): smallest value. [-2, +1, e] */
+static int minimum(lua_State *L) {
+    return push_window(L, SI__STAT_MIN, 0, 2);
+}
+/* s:max(window): largest value. [-2, +1, e] */
+static int maximum(lua_State *L) {
+    return push_window(L, SI__STAT_MAX, 0, 2);
+}
+/* s:sum(window): sum of all points; errors per window. [-2, +1, e] */
+static int sum(lua_State *L) {
+    return push_window(L, SI__STAT_SUM, 0, 2);
+}
+/* s:count(window): number of points. [-2, +1, e] */
+static int count(lua_State *L) {
+    return push_window(L, SI__STAT_COUNT, 0, 2);
+}
+/* s:delta(window): last minus first value in the window. [-2, +1, e] */
+static int delta(lua_State *L) {
+    return push_window(L, SI__STAT_DELTA, 0, 2);
+}
+/* s:rate(window): delta per second. [-2, +1, e] */
+static int rate(lua_State *L) {
+    return push_window(L, SI__STAT_RATE, 0, 2);
+}
+
+static double check_percent(lua_State *L, int arg) {
+    double percent = luaL_checknumber(L, arg);
+    luaL_argcheck(L, percent > 0 && percent <= 100, arg, "expected a percentage between 0 and 100");
+    return percent;
+}
+
+/* s:percentile(percent, window): nearest-rank percentile of the points in the window. [-3, +1, e] */
+static int percentile(lua_State *L) {
+    return push_window(L, SI__STAT_PERCENTILE, check_percent(L, 2), 3);
+}
+
+/* s:last(): the newest value. [-1, +1, e] */
+static int last(lua_State *L) {
+    si__handle *h = check(L);
+    lua_pushnumber(L, h->series ? si__series_last(h->series) : NAN);
+    return 1;
+}
+
+/* s:age(): seconds since the newest point; math.huge when there is none. [-1, +1, e] */
+static int age(lua_State *L) {
+    si__handle *h = check(L);
+    lua_pushnumber(L, h->series ? (double)si__series_age_ms(h->series, h->now_ms) / 1000.0 : HUGE_VAL);
+    return 1;
+}
+
+/* s:name(): what the series is of: metric, profile type, "function (module)", segment or error group. [-1, +1, e] */
+static int name(lua_State *L) {
+    lua_pushstring(L, check(L)->name);
+    return 1;
+}
+
+/* s:median_last(n): median of the last n points. [-2, +1, e] */
+static int median_last(lua_State *L) {
+    si__handle *h = check(L);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, n >= 1 && n <= SI__RAW_POINTS, 2, "expected a number from 1 to 512");
+    lua_pushnumber(L, h->series ? si__series_median_last(h->series, (size_t)n) : NAN);
+    return 1;
+}
+
+static double field_number(lua_State *L, int arg, const char *field, double fallback) {
+    double value = fallback;
+    if (lua_istable(L, arg)) {
+        if (lua_getfield(L, arg, field) != LUA_TNIL) value = luaL_checknumber(L, -1);
+        lua_pop(L, 1);
+    }
+    return value;
+}
+
+/* b:z(value): how many scaled deviations value is above what is usual. b is what s:baseline returned. [-2, +1, e] */
+static int baseline_z(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    si__baseline b = {.median = field_number(L, 1, "median", NAN), .scale = field_number(L, 1, "scale", NAN)};
+    lua_pushnumber(L, si__baseline_z(&b, luaL_checknumber(L, 2)));
+    return 1;
+}
+
+/* s:baseline(window [, { min_points = 60, floor = 0 }]): { median, mad, p98, n, same_hour, scale, z = function }.
+   What is usual: over the window's minutes, the newest 5 left out. floor: smallest deviation that counts, in the
+   series' unit. Fewer than min_points minutes: all NaN. [-(2..3), +1, e] */
+static int baseline(lua_State *L) {
+    si__handle *h = check(L);
+    int64_t window_ms = check_window(L, 2);
+    if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+    double min_points = field_number(L, 3, "min_points", 60), floor = field_number(L, 3, "floor", 0);
+    luaL_argcheck(L, min_points >= 1 && min_points <= 1440, 3, "min_points: expected 1 to 1440");
+    luaL_argcheck(L, floor >= 0 && isfinite(floor), 3, "floor: expected 0 or more");
+    si__baseline b = {.median = NAN, .mad = NAN, .p98 = NAN, .scale = NAN, .same_hour = NAN};
+    if (h->series) si__series_baseline(h->series, h->now_ms, window_ms, (size_t)min_points, floor, &b);
+    lua_createtable(L, 0, 7);
+    const struct {
+        const char *name;
+        double value;
+    } fields[] = {{"median", b.median}, {"mad", b.mad}, {"p98", b.p98}, {"scale", b.scale}, {"same_hour", b.same_hour}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        lua_pushnumber(L, fields[i].value);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    lua_pushinteger(L, (lua_Integer)b.n);
+    lua_setfield(L, -2, "n");
+    lua_pushcfunction(L, baseline_z);
+    lua_setfield(L, -2, "z");
+    si__sandbox_charge(L, b.n * 16);
+    return 1;
+}
+
+/* s:theil_sen(window): { slope_per_hour, tau, n }: a trend that outliers do not bend, in units per hour, and how
+   steadily it goes one way (-1..1). NaN with fewer than 5 points. [-2, +1, e] */
+static int theil_sen(lua_State *L) {
+    si__handle *h = check(L);
+    int64_t window_ms = check_window(L, 2);
+    si__trend trend = {.slope_per_hour = NAN, .tau = NAN};
+    if (h->series) si__series_theil_sen(h->series, h->now_ms, window_ms, &trend);
+    lua_createtable(L, 0, 3);
+    lua_pushnumber(L, trend.slope_per_hour);
+    lua_setfield(L, -2, "slope_per_hour");
+    lua_pushnumber(L, trend.tau);
+    lua_setfield(L, -2, "tau");
+    lua_pushinteger(L, (lua_Integer)trend.n);
+    lua_setfield(L, -2, "n");
+    si__sandbox_charge(L, 20000);
+    return 1;
+}
+
+/* ---- Segments ---------------------------------------------------------------------------------------------------- */
+
+static int push_part(lua_State *L, const char *part, si__statistic statistic, int window_arg) {
+    char full[SI__SERIES_NAME_BYTES];
+    si__handle *h = check(L);
+    if (h->kind != SI__SERIES_SEGMENT) return luaL_error(L, "only segments have this method");
+    snprintf(full, sizeof full, "%s|%s", h->name, part);
+    si__series *series = si__history_find(h->history, SI__SERIES_SEGMENT, full);
+    if (lua_isnoneornil(L, window_arg)) {
+        lua_pushnumber(L, series ? si__series_last(series) : NAN);
+        return 1;
+    }
+    int64_t window_ms = check_window(L, window_arg);
+    lua_pushnumber(L, series                      ? si__series_window(series, statistic, h->now_ms, window_ms, 0)
+                      : statistic == SI__STAT_SUM ? 0
+                                                  : NAN);
+    return 1;
+}
+
+/* s:p(percent [, window]): a segment's duration percentile in ms, newest or averaged over the window. [-(2..3), +1, e]
+ */
+static int segment_p(lua_State *L) {
+    char part[32];
+    snprintf(part, sizeof part, "p%g", check_percent(L, 2));
+    return push_part(L, part, SI__STAT_AVG, 3);
+}
+
+/* s:calls([window]): calls per minute, newest; or all calls in the window. [-(1..2), +1, e] */
+static int segment_calls(lua_State *L) {
+    return push_part(L, "count", SI__STAT_SUM, 2);
+}
+/* s:errors([window]): the same for calls that failed. [-(1..2), +1, e] */
+static int segment_errors(lua_State *L) {
+    return push_part(L, "errors", SI__STAT_SUM, 2);
+}
+
+/* ---- Growth of call sites ---------------------------------------------------------------------------------------- */
+
+typedef struct growth {
+    const char *name;
+    double usual, now;
+} growth;
+
+typedef struct growth_search {
+    const char *prefix;
+    size_t prefix_length, n, most, seen;
+    int64_t now_ms;
+    growth best[20];
+} growth_search;
+
+static void growth_consider(void *arg, const char *full, si__series *series) {
+    growth_search *search = arg;
+    if (strncmp(full, search->prefix, search->prefix_length) != 0 || search->seen >= 500) return;
+    if (si__series_age_ms(series, search->now_ms) > 15 * 60000) return;
+    search->seen++;
+    si__baseline b;
+    si__series_baseline(series, search->now_ms, 24 * 3600 * (int64_t)1000, 1, 0, &b);
+    growth g = {full + search->prefix_length, isnan(b.median) ? 0 : b.median, si__series_median_last(series, 3)};
+    if (!(g.now > g.usual)) return;
+    size_t at = search->n;
+    while (at > 0 && search->best[at - 1].now - search->best[at - 1].usual < g.now - g.usual) at--;
+    if (at >= search->most) return;
+    if (search->n < search->most) search->n++;
+    memmove(&search->best[at + 1], &search->best[at], (search->n - 1 - at) * sizeof g);
+    search->best[at] = g;
+}
+
+/* p:top_growth([n]): the n (5) call sites of a profile that grew most against their own last 24 h:
+   a list of { name, usual, now }. Also fine as the result of attach. [-(1..2), +1, e] */
+static int top_growth(lua_State *L) {
+    char prefix[64];
+    si__handle *h = check(L);
+    lua_Integer most = luaL_optinteger(L, 2, 5);
+    luaL_argcheck(L, most >= 1 && most <= 20, 2, "expected a number from 1 to 20");
+    if (h->kind != SI__SERIES_PROFILE) return luaL_error(L, "only profiles have this method");
+    int n = snprintf(prefix, sizeof prefix, "%s|", h->name);
+    growth_search search = {.prefix = prefix, .prefix_length = (size_t)n, .most = (size_t)most, .now_ms = h->now_ms};
+    if (n > 0 && (size_t)n < sizeof prefix) si__history_each(h->history, SI__SERIES_CALLSITE, growth_consider, &search);
+    lua_createtable(L, (int)search.n, 0);
+    for (size_t i = 0; i < search.n; i++) {
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, search.best[i].name);
+        lua_setfield(L, -2, "name");
+        lua_pushnumber(L, search.best[i].usual);
+        lua_setfield(L, -2, "usual");
+        lua_pushnumber(L, search.best[i].now);
+        lua_setfield(L, -2, "now");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+/* tostring(s) [-1, +1, m] */
+static int to_text(lua_State *L) {
+    si__handle *h = luaL_checkudata(L, 1, HANDLE);
+    lua_pushfstring(L, "series %s", h->serial == serial_now(L) ? h->name : "(kept from an earlier call)");
+    return 1;
+}
+
+void si__handles_open(lua_State *L) {
+    static const luaL_Reg methods[] = {{"avg", avg},
+                                       {"min", minimum},
+                                       {"max", maximum},
+                                       {"sum", sum},
+                                       {"count", count},
+                                       {"delta", delta},
+                                       {"rate", rate},
+                                       {"percentile", percentile},
+                                       {"last", last},
+                                       {"age", age},
+                                       {"name", name},
+                                       {"median_last", median_last},
+                                       {"baseline", baseline},
+                                       {"theil_sen", theil_sen},
+                                       {"p", segment_p},
+                                       {"calls", segment_calls},
+                                       {"errors", segment_errors},
+                                       {"top_growth", top_growth},
+                                       {NULL, NULL}};
+    luaL_newmetatable(L, HANDLE);
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, to_text);
+    lua_setfield(L, -2, "__tostring");
+    lua_pop(L, 1);
+}
+
+void si__handle_push(lua_State *L, const si__handle *from) {
+    si__handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+    *h = *from;
+    h->serial = serial_now(L);
+    luaL_setmetatable(L, HANDLE);
+}

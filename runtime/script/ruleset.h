@@ -1,0 +1,145 @@
+/*
+ * A rule set: everything that a group of rule files declares, checked, with the Lua state that holds its functions.
+ *
+ * Made whole or not at all by ruleset.c; run by engine.c, routing.c, cadence.c and segments.c. Loop thread only.
+ */
+#ifndef SI_SCRIPT_RULESET_H
+#define SI_SCRIPT_RULESET_H
+
+#include <lua.h>
+#include <stdint.h>
+
+#include "../history/history.h"
+#include "sandbox.h"
+#include "script.h"
+#include "source.h"
+
+#define SI__ERROR_BYTES 1024
+#define SI__LABELS 6 /* app, environment, host, rule, severity, subject: in this order */
+
+typedef enum si__no_data { SI__NO_DATA_KEEP, SI__NO_DATA_FIRE, SI__NO_DATA_RESOLVE } si__no_data;
+typedef enum si__over {
+    SI__OVER_METRIC,
+    SI__OVER_METRICS,
+    SI__OVER_PROFILES,
+    SI__OVER_CALLSITES,
+    SI__OVER_SEGMENTS,
+    SI__OVER_ERRORS
+} si__over;
+
+typedef struct si__text_list {
+    char **items;
+    size_t count;
+} si__text_list;
+
+typedef struct si__rule {
+    char *name, *path; /* path: of the file, as shown to people */
+    int line;
+    char *severity, *runbook, *summary;                            /* summary NULL: summary_ref */
+    int when_ref, clear_ref, summary_ref, on_fire_ref, attach_ref; /* LUA_NOREF: none */
+    int64_t hold_ms, keep_ms, every_ms, no_data_after_ms, grace_ms;
+    si__no_data no_data;
+    int at_dashboard, enabled;
+    /* whom it is about */
+    si__over over;
+    char *target;        /* metric name or pattern; profile for call sites */
+    si__text_list types; /* profiles */
+    size_t top;
+    double min;
+    /* how it has been going */
+    int64_t next_ms, last_log_ms;
+    unsigned errors_in_row, unlogged;
+    int disabled;
+    char error[256];
+    uint64_t evaluations, cost_ns;
+} si__rule;
+
+typedef struct si__matcher {
+    si__text_list labels[SI__LABELS];
+} si__matcher; /* an empty list matches everything */
+
+typedef struct si__escalation {
+    int64_t after_ms;
+    int unless_acked;
+    si__text_list to;
+} si__escalation;
+
+typedef struct si__route {
+    si__matcher match;
+    unsigned group_by; /* bit per label */
+    int64_t wait_ms, interval_ms, resend_ms;
+    int next_too; /* continue = true */
+    si__text_list to;
+    si__escalation *escalations;
+    size_t escalation_count;
+    struct si__route *children;
+    size_t child_count;
+    uint32_t id; /* in order of appearance, for group keys */
+} si__route;
+
+typedef struct si__inhibit {
+    si__matcher source, target;
+    unsigned equal; /* bit per label */
+} si__inhibit;
+
+typedef struct si__segment_rule {
+    char *pattern, *name; /* name NULL: name_ref, or unchanged */
+    int name_ref;
+    double percentiles[8];
+    size_t percentile_count;
+} si__segment_rule;
+
+typedef struct si__problem {
+    int warning, line;
+    char *path, *text; /* "path:line: message" */
+} si__problem;
+
+typedef struct si__ruleset {
+    si__sandbox *sandbox;
+    si__source_list sources;
+    si__rule *rules;
+    size_t rule_count;
+    si__route *routes;
+    size_t route_count;
+    si__inhibit *inhibits;
+    size_t inhibit_count;
+    si__segment_rule *segments;
+    size_t segment_count;
+    si__cadence cadence;
+    int cadence_ref; /* function(now, host) or LUA_NOREF */
+    si__problem *problems;
+    size_t problem_count, error_count;
+    uint64_t serial; /* of calls into rules; a handle is valid during its own */
+    int loaded;      /* declarations are over: problems raise errors from now on */
+    int partial;     /* made of a few files, for tests */
+    char hash[33];
+    void (*print)(void *arg, const char *text); /* where print goes; set by the script */
+    void *print_arg;
+} si__ruleset;
+
+/* Loads the sources (taken over). NULL: out of memory. Otherwise look at error_count: a set with errors must not be
+ * run. */
+si__ruleset *si__ruleset_new(si__source_list *sources, int partial);
+void si__ruleset_free(si__ruleset *set);
+/* Rewrites "health.lua:3: x" to the file's path. */
+void si__ruleset_show_path(const si__ruleset *set, const char *message, char *out, size_t out_bytes);
+/* Records "path:line: message". */
+void si__ruleset_problem(si__ruleset *set, int warning, const char *file, int line, const char *message);
+
+/* read_set.c: fills the C side from the table at the top of the stack. Protected by the caller. [-0, +0, e] */
+void si__ruleset_read(lua_State *L, si__ruleset *set);
+void si__ruleset_clear_read(si__ruleset *set);
+void si__cadence_read(lua_State *L, si__cadence *out); /* from the flat cadence table at the top. [-0, +0, e] */
+
+/* core.c: puts the table "si.core" (what lua/si/ calls) on the stack. [-0, +1, m] */
+void si__core_push(lua_State *L);
+
+/* 128-bit hash as 32 hex digits and a NUL; `hash` has been begun with si__hash_begin. */
+typedef struct si__hash {
+    uint64_t a, b;
+} si__hash;
+void si__hash_begin(si__hash *hash);
+void si__hash_add(si__hash *hash, const void *data, size_t length);
+void si__hash_hex(const si__hash *hash, char out[33]);
+
+#endif

@@ -1,0 +1,141 @@
+/*
+ * Segment rules: raw name -> the name that is kept. Called by the runtime for every segment it drains, on the loop
+ * thread; answers are cached, so Lua runs once per raw name.
+ */
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <si/si.h>
+
+#include "engine.h"
+#include "pattern.h"
+
+#define CACHE_SLOTS 8192 /* a power of two */
+#define CACHE_NAMES 4096
+#define NAME_BYTES 96
+
+struct si__segment_cache {
+    size_t count;
+    struct {
+        uint64_t hash;
+        char *raw, *name; /* name NULL: unchanged */
+    } slots[CACHE_SLOTS];
+};
+
+typedef struct rename_call {
+    int ref;
+    const char *raw;
+    char name[NAME_BYTES];
+} rename_call;
+
+/* [-1, +0, e] */
+static int ask_name(lua_State *L) {
+    rename_call *c = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
+    lua_pushstring(L, c->raw);
+    lua_call(L, 1, 1);
+    if (lua_isnil(L, -1)) return 0;
+    size_t length;
+    const char *name = luaL_checklstring(L, -1, &length);
+    if (length == 0 || strlen(name) != length)
+        return luaL_error(L, "a segment's name must not be empty or hold a NUL byte");
+    snprintf(c->name, sizeof c->name, "%s", name);
+    return 0;
+}
+
+static const si__segment_rule *rule_for(const si__script *script, const char *raw) {
+    for (size_t i = 0; i < script->set->segment_count; i++) {
+        const char *error;
+        if (si__pattern_whole(script->set->segments[i].pattern, raw, &error) == 1) return &script->set->segments[i];
+    }
+    return NULL;
+}
+
+static void rename_segment(si__script *script, const char *raw, rename_call *c) {
+    const si__segment_rule *rule = rule_for(script, raw);
+    c->name[0] = '\0';
+    c->raw = raw;
+    if (!rule) return;
+    if (rule->name) {
+        snprintf(c->name, sizeof c->name, "%s", rule->name);
+        return;
+    }
+    if (rule->name_ref == LUA_NOREF) return;
+    char error[SI__ERROR_BYTES], shown[SI__ERROR_BYTES + 64];
+    c->ref = rule->name_ref;
+    lua_pushcfunction(script->set->sandbox->L, ask_name);
+    lua_pushlightuserdata(script->set->sandbox->L, c);
+    if (si__sandbox_call(script->set->sandbox, 1, 0, error, sizeof error) == 0) return;
+    c->name[0] = '\0';
+    si__ruleset_show_path(script->set, error, shown, sizeof shown);
+    si__script_log(script, SI_LOG_WARN, "segment \"%s\" keeps its name: %s", raw, shown);
+}
+
+void si__segments_reset(si__script *script) {
+    si__segment_cache *cache = script->segments;
+    if (!cache || !cache->count) return;
+    for (size_t i = 0; i < CACHE_SLOTS; i++) {
+        free(cache->slots[i].raw);
+        free(cache->slots[i].name);
+    }
+    memset(cache, 0, sizeof *cache);
+}
+
+void si__segments_free(si__script *script) {
+    si__segments_reset(script);
+    free(script->segments);
+    script->segments = NULL;
+}
+
+/* The slot that holds raw, or the free one where it belongs. */
+static size_t slot_of(const si__segment_cache *cache, const char *raw, uint64_t hash) {
+    size_t at = hash & (CACHE_SLOTS - 1);
+    while (cache->slots[at].raw && (cache->slots[at].hash != hash || strcmp(cache->slots[at].raw, raw) != 0))
+        at = (at + 1) & (CACHE_SLOTS - 1);
+    return at;
+}
+
+static int answer(const char *name, const char *raw, char *out, size_t out_bytes) {
+    snprintf(out, out_bytes, "%s", name && *name ? name : raw);
+    return name && *name && strcmp(name, raw) != 0;
+}
+
+int si__script_segment_name(si__script *script, const char *raw, char *out, size_t out_bytes) {
+    rename_call c = {.ref = LUA_NOREF};
+    if (!script->set || script->set->segment_count == 0) return answer(NULL, raw, out, out_bytes);
+    if (!script->segments) script->segments = calloc(1, sizeof *script->segments);
+    si__segment_cache *cache = script->segments;
+    if (!cache) {
+        rename_segment(script, raw, &c);
+        return answer(c.name, raw, out, out_bytes);
+    }
+    si__hash hash;
+    si__hash_begin(&hash);
+    si__hash_add(&hash, raw, strlen(raw));
+    size_t at = slot_of(cache, raw, hash.b);
+    if (!cache->slots[at].raw) {
+        rename_segment(script, raw, &c);
+        if (cache->count >= CACHE_NAMES) { /* names without end: start over rather than grow */
+            si__segments_reset(script);
+            at = slot_of(cache, raw, hash.b);
+        }
+        cache->slots[at].raw = strdup(raw);
+        if (!cache->slots[at].raw) return answer(c.name, raw, out, out_bytes);
+        cache->slots[at].hash = hash.b;
+        cache->slots[at].name = *c.name && strcmp(c.name, raw) != 0 ? strdup(c.name) : NULL;
+        cache->count++;
+    }
+    return answer(cache->slots[at].name, raw, out, out_bytes);
+}
+
+size_t si__script_segment_percentiles(si__script *script, const char *raw, double *out, size_t cap) {
+    static const double usual[] = {50, 95, 99};
+    const si__segment_rule *rule = script->set ? rule_for(script, raw) : NULL;
+    const double *from = rule ? rule->percentiles : usual;
+    size_t n = rule ? rule->percentile_count : sizeof usual / sizeof *usual;
+    if (n > cap) n = cap;
+    memcpy(out, from, n * sizeof *out);
+    return n;
+}
