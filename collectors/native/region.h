@@ -110,7 +110,7 @@ typedef struct si__instrument {
     _Atomic uint64_t sum_ns;        /* timings */
     _Atomic uint64_t errors;        /* handlers: 5xx */
     _Atomic uint64_t value_bits;    /* gauge, counter: bits of a double */
-    _Atomic uint64_t max_ns;
+    _Atomic uint64_t max_ns;        /* P raises it, R takes it and leaves 0 */
     char pad[104];
 } si__instrument; /* its buckets: uint32_t [SI__BUCKET_COUNT] at buckets_off + index * SI__BUCKET_COUNT * 4 */
 

@@ -1,0 +1,282 @@
+/*
+ * Crashes. si_guard runs a function and survives its crash; the preloaded probe records the crash that kills a program.
+ * Both walk the stack in the signal handler of the crashing thread and write one event to its ring.
+ */
+#include "crash.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "native/hook.h"
+#include "native/probe.h"
+#include "native/signal.h"
+#include "native/thread.h"
+#include "native/unwind.h"
+#include "si/si.h"
+
+enum { ALTERNATE_STACK_BYTES = 32 * 1024, TEXT_BYTES = 64 };
+
+static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+enum { CRASH_SIGNALS = sizeof crash_signals / sizeof crash_signals[0] };
+
+/* One si_guard that is running on this thread; the innermost first. */
+typedef struct guarded {
+    sigjmp_buf back;
+    struct guarded *outer;
+    int recorded;
+} guarded;
+
+static __thread guarded *guard_now __attribute__((tls_model("initial-exec")));
+
+/* ---- Recording: in the handler ---- */
+
+static const char *name_of(int signal) {
+    switch (signal) {
+    case SIGSEGV:
+        return "SIGSEGV";
+    case SIGBUS:
+        return "SIGBUS";
+    case SIGFPE:
+        return "SIGFPE";
+    case SIGILL:
+        return "SIGILL";
+    default:
+        return "SIGABRT";
+    }
+}
+
+/* "SIGSEGV at 0x10", without stdio. */
+static uint32_t describe(char *out, int signal, const siginfo_t *info) {
+    char *at = stpcpy(out, name_of(signal));
+    if (info->si_code > 0 && signal != SIGABRT) {
+        uintptr_t address = (uintptr_t)info->si_addr;
+        at = stpcpy(at, " at 0x");
+        int shift = 60;
+        while (shift > 0 && (address >> shift & 15) == 0) shift -= 4;
+        for (; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[address >> shift & 15];
+    } else if (info->si_code <= 0 && info->si_pid != getpid()) {
+        at = stpcpy(at, " sent by another process");
+    }
+    *at = '\0';
+    return (uint32_t)(at - out);
+}
+
+/* Asks the kernel, which answers EFAULT instead of faulting: an impossible `how` changes no mask. */
+static int readable(uint64_t address) {
+    return syscall(SYS_rt_sigprocmask, -1, (void *)(uintptr_t)(address & ~7ull), NULL, 8) != 0 && errno != EFAULT;
+}
+
+/*
+ * Whether the stack from sp up may be walked. A stack that overflowed has its pointer in the guard page below; the walk
+ * then loads what the functions on it have stored, which lies above.
+ */
+static int walkable(uint64_t sp, uint64_t lo, uint64_t hi) {
+    if (hi == 0 || sp >= hi) return 0;
+    if (sp >= lo) return 1;
+    return lo - sp <= (1u << 20) && !readable(sp) && readable(lo);
+}
+
+/* Not in a vfork child, which runs on its parent's memory. */
+static si__slot *own_slot(void) {
+    si__region *region = si__probe_region_needed();
+    si__thread *self = si__thread_self();
+    if (!region) return NULL;
+    if (self ? self->tid != (int32_t)syscall(SYS_gettid) : atomic_load(&region->pid) != (int32_t)getpid()) return NULL;
+    return si__thread_slot();
+}
+
+static void record(int signal, const siginfo_t *info, const void *ucontext, unsigned flags) {
+    si__slot *slot = own_slot();
+    char text[TEXT_BYTES];
+    uint32_t text_bytes = describe(text, signal, info);
+    si__event *event = slot ? si__ring_reserve(slot, SI__FRAMES_MAX, text_bytes) : NULL;
+    if (!event) return;
+    si__regs regs;
+    si__regs_from_ucontext(&regs, ucontext);
+    unsigned stack_flags = SI__STACK_OFF, frames = 1;
+    uint64_t hi, lo = si__thread_stack(slot, &hi), *pcs = si__event_pcs(event);
+    pcs[0] = regs.pc;
+    if (walkable(regs.sp, lo, hi)) {
+        stack_flags = 0;
+        frames = si__unwind(si__probe_region(), slot, &regs, lo, hi, pcs, SI__FRAMES_MAX, &stack_flags);
+    }
+    event->time_ns = si__now_ns();
+    event->value = signal;
+    event->count = 1;
+    event->flags = (uint16_t)(stack_flags | flags);
+    event->frame_count = (uint16_t)frames;
+    memcpy(si__event_text(event), text, text_bytes);
+    si__ring_trim(slot, event, SI__FRAMES_MAX, text_bytes);
+    si__ring_commit(event, SI__EVENT_CRASH);
+}
+
+/* ---- Fatal crashes (preload) ---- */
+
+/* The default action ends the process: by the fault itself, which happens again on return, so that a core shows it; or,
+   for a signal that was sent, by sending it again. */
+static void on_fatal(int signal, siginfo_t *info, void *ucontext) {
+    static _Atomic int32_t recording; /* tid of the first thread to crash; -1: its stack is recorded */
+    int32_t tid = (int32_t)syscall(SYS_gettid), none = 0;
+    if (atomic_compare_exchange_strong(&recording, &none, tid)) {
+        record(signal, info, ucontext, 0);
+        atomic_store(&recording, -1);
+    }
+    const struct timespec moment = {0, 1000000};
+    for (int i = 0; i < 100 && atomic_load(&recording) != -1 && atomic_load(&recording) != tid; i++)
+        nanosleep(&moment, NULL); /* another thread's crash is on record first; ours would end the process */
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    si__libc_real.sigaction(signal, &action, NULL);
+    if (info->si_code <= 0) syscall(SYS_tgkill, getpid(), tid, signal);
+}
+
+void si__crash_record_fatal(void) {
+    for (int i = 0; i < CRASH_SIGNALS; i++) si__signal_replace_default(crash_signals[i], on_fatal);
+}
+
+/* ---- si_guard ---- */
+
+static struct sigaction host_actions[CRASH_SIGNALS]; /* what was there before the first guard */
+static atomic_flag actions_lock = ATOMIC_FLAG_INIT;
+static int guards_active; /* under actions_lock */
+
+/* A crash outside every guard: the host's own handler, or death as without us. */
+static void pass_on(int index, siginfo_t *info, void *ucontext) {
+    int signal = crash_signals[index];
+    struct sigaction action = host_actions[index];
+    if (!(action.sa_flags & SA_SIGINFO) && (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)) {
+        if (action.sa_handler == SIG_IGN && info->si_code <= 0) return;
+        si__libc_real.sigaction(signal, &action, NULL);
+        if (info->si_code <= 0) syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), signal);
+        return;
+    }
+    sigset_t before;
+    si__libc_real.pthread_sigmask(SIG_BLOCK, &action.sa_mask, &before);
+    if (action.sa_flags & SA_SIGINFO)
+        action.sa_sigaction(signal, info, ucontext);
+    else
+        action.sa_handler(signal);
+    si__libc_real.pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* A guard whose frame is gone, because an exception or a longjmp went through it: nobody may go back there. */
+static int is_left(const guarded *guard, const void *ucontext) {
+    si__thread *self = si__thread_self();
+    si__regs regs;
+    uint64_t hi = 0, lo = self && self->slot ? si__thread_stack(self->slot, &hi) : 0;
+    si__regs_from_ucontext(&regs, ucontext);
+    return regs.sp >= lo && regs.sp < hi && regs.sp > (uint64_t)(uintptr_t)guard;
+}
+
+static void on_crash(int signal, siginfo_t *info, void *ucontext) {
+    guarded *guard = guard_now;
+    /* A signal that another process sent is no crash of the guarded function. */
+    int own = info->si_code > 0 || info->si_pid == getpid();
+    if (guard && own && !is_left(guard, ucontext)) {
+        if (guard->recorded) record(signal, info, ucontext, SI__EVENT_GUARDED);
+        siglongjmp(guard->back, 1);
+    }
+    int saved = errno;
+    for (int i = 0; i < CRASH_SIGNALS; i++)
+        if (crash_signals[i] == signal) pass_on(i, info, ucontext);
+    errno = saved;
+}
+
+static void lock_actions(void) {
+    while (atomic_flag_test_and_set_explicit(&actions_lock, memory_order_acquire)) syscall(SYS_sched_yield);
+}
+
+static void enter_guards(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_crash;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    lock_actions();
+    if (guards_active++ == 0)
+        for (int i = 0; i < CRASH_SIGNALS; i++) si__libc_real.sigaction(crash_signals[i], &action, &host_actions[i]);
+    atomic_flag_clear_explicit(&actions_lock, memory_order_release);
+}
+
+/* The last one out puts the host's actions back, unless the host has set others meanwhile. */
+static void leave_guards(void) {
+    lock_actions();
+    if (--guards_active == 0) {
+        for (int i = 0; i < CRASH_SIGNALS; i++) {
+            struct sigaction now;
+            if (si__libc_real.sigaction(crash_signals[i], NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+                now.sa_sigaction == on_crash)
+                si__libc_real.sigaction(crash_signals[i], &host_actions[i], NULL);
+        }
+    }
+    atomic_flag_clear_explicit(&actions_lock, memory_order_release);
+}
+
+/* ---- The alternate stack: a handler needs one after a stack overflow ---- */
+
+static pthread_key_t alternate_key;
+static _Atomic int alternate_key_made;
+
+static void free_alternate(void *at) {
+    stack_t now, none = {.ss_flags = SS_DISABLE};
+    if (sigaltstack(NULL, &now) == 0 && now.ss_sp == at) sigaltstack(&none, NULL);
+    munmap(at, ALTERNATE_STACK_BYTES);
+}
+
+static void make_alternate_key(void) {
+    if (pthread_key_create(&alternate_key, free_alternate) == 0) atomic_store(&alternate_key_made, 1);
+}
+
+/* Gives this thread an alternate stack for the rest of its life, unless the host has given it one. */
+static void ensure_alternate(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    stack_t now;
+    if (sigaltstack(NULL, &now) != 0 || !(now.ss_flags & SS_DISABLE)) return;
+    pthread_once(&once, make_alternate_key);
+    if (!atomic_load(&alternate_key_made)) return;
+    void *at = pthread_getspecific(alternate_key);
+    if (!at) {
+        at = mmap(NULL, ALTERNATE_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (at == MAP_FAILED) return;
+        if (pthread_setspecific(alternate_key, at) != 0) {
+            munmap(at, ALTERNATE_STACK_BYTES);
+            return;
+        }
+    }
+    stack_t ours = {.ss_sp = at, .ss_size = ALTERNATE_STACK_BYTES};
+    sigaltstack(&ours, NULL);
+}
+
+int si_guard(si_runtime *runtime, int (*fn)(void *), void *arg) {
+    if (!fn) return SI_EINVAL;
+    guarded here;
+    /* Guards that were left sideways lie below this frame: the stack grows down. */
+    while (guard_now && guard_now < &here) {
+        guard_now = guard_now->outer;
+        if (!guard_now) leave_guards();
+    }
+    here.outer = guard_now;
+    here.recorded = runtime != NULL;
+    volatile int result = SI_ECRASHED;
+    int saved = errno;
+    ensure_alternate();
+    if (!here.outer) enter_guards();
+    errno = saved;
+    if (sigsetjmp(here.back, 1) == 0) {
+        guard_now = &here;
+        result = fn(arg);
+    }
+    saved = errno;
+    guard_now = here.outer;
+    if (!here.outer) leave_guards();
+    errno = saved;
+    return result;
+}
