@@ -17,7 +17,7 @@
 
 enum {
     MANGLED_MAX = 4096,      /* libiberty recurses once per byte at worst */
-    DEPTH_MAX = 512,         /* of our own walk */
+    DEPTH_MAX = 4096,        /* of our own walk */
     COST_MAX = 100000,       /* nodes of the tree */
     SCOPE_PRODUCT_MAX = 8192 /* the printer's stack arrays grow with this */
 };

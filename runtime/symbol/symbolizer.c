@@ -4,6 +4,7 @@
  */
 #include "symbolizer.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,27 @@ static int by_address(const void *a, const void *b) {
     return x->address < y->address ? -1 : x->address > y->address;
 }
 
+/* libdw's answer to lack of memory is to end the process, unless its handler does not come back. */
+static _Thread_local jmp_buf *out_of_memory;
+static __attribute__((noreturn)) void leave_libdw(void) {
+    longjmp(*out_of_memory, 1);
+}
+
+static void answer_all(batch *b, const si__object *object) {
+    si__dwarf_frames *const dwarf = object->dwarf ? si__dwarf_frames_new(object->dwarf) : NULL;
+    jmp_buf here;
+    volatile size_t next = 0;
+    volatile int with_dwarf = dwarf != NULL;
+    out_of_memory = &here;
+    if (object->dwarf) dwarf_new_oom_handler(object->dwarf, leave_libdw);
+    if (setjmp(here)) with_dwarf = 0; /* the rest gets names without lines */
+    for (; next < b->count; next++) {
+        answer_query(b, with_dwarf ? dwarf : NULL, &b->queries[next]);
+        deliver(b, &b->queries[next], object->dwarf == NULL || with_dwarf);
+    }
+    si__dwarf_frames_free(dwarf);
+}
+
 static void resolve_opened(batch *b, const si__object *object) {
     for (size_t i = 0; i < b->count; i++) {
         si__query *q = &b->queries[i];
@@ -141,12 +163,7 @@ static void resolve_opened(batch *b, const si__object *object) {
     if (object->debug_elf) si__elf_symbols(object->debug_elf, b->queries, b->count);
     si__elf_plt(object->elf, b->queries, b->count);
 
-    si__dwarf_frames *dwarf = object->dwarf ? si__dwarf_frames_new(object->dwarf) : NULL;
-    for (size_t i = 0; i < b->count; i++) {
-        answer_query(b, dwarf, &b->queries[i]);
-        deliver(b, &b->queries[i], 1);
-    }
-    si__dwarf_frames_free(dwarf);
+    answer_all(b, object);
 }
 
 static void resolve_unopened(batch *b, int keep) {

@@ -1,4 +1,5 @@
-/* The stack table, profiles over it, the ring of the last minutes, and raw profiles: on made-up and on real addresses. */
+/* The stack table, profiles over it, the ring of the last minutes, and raw profiles: on made-up and on real addresses.
+ */
 #include <dlfcn.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,7 +19,8 @@
 #include "allocation.h"
 #include "si/si.h"
 
-/* A space of made-up modules: files that do not exist at 0x10000 (app) and 0x20000 (libc), anonymous code at 0x30000. */
+/* A space of made-up modules: files that do not exist at 0x10000 (app) and 0x20000 (libc), anonymous code at 0x30000.
+ */
 typedef struct world {
     si__binaries *binaries;
     si__space *space;
@@ -45,7 +47,9 @@ static const si__location *leaf(const si__stacks *stacks, uint32_t node) {
     return si__stacks_location(stacks, si__stacks_node(stacks, node)->location);
 }
 
-static uint32_t parent(const si__stacks *stacks, uint32_t node) { return si__stacks_node(stacks, node)->parent; }
+static uint32_t parent(const si__stacks *stacks, uint32_t node) {
+    return si__stacks_node(stacks, node)->parent;
+}
 
 static void shares_what_stacks_have_in_common(void **state) {
     (void)state;
@@ -308,10 +312,14 @@ static void survives_every_failing_allocation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shares_what_stacks_have_in_common), cmocka_unit_test(unknown_code_does_not_grow_the_table),
-        cmocka_unit_test(marks_truncated_stacks),            cmocka_unit_test(the_frame_under_a_signal_is_exact),
-        cmocka_unit_test(a_full_table_says_so_and_recovers), cmocka_unit_test(profiles_add_merge_and_export),
-        cmocka_unit_test(the_ring_keeps_the_last_minutes),   cmocka_unit_test(survives_every_failing_allocation),
+        cmocka_unit_test(shares_what_stacks_have_in_common),
+        cmocka_unit_test(unknown_code_does_not_grow_the_table),
+        cmocka_unit_test(marks_truncated_stacks),
+        cmocka_unit_test(the_frame_under_a_signal_is_exact),
+        cmocka_unit_test(a_full_table_says_so_and_recovers),
+        cmocka_unit_test(profiles_add_merge_and_export),
+        cmocka_unit_test(the_ring_keeps_the_last_minutes),
+        cmocka_unit_test(survives_every_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
