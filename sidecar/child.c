@@ -28,10 +28,19 @@ struct si__child {
 static const int forwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1, SIGUSR2,
                                 SIGCONT, SIGALRM, SIGWINCH, SIGPWR,  SIGURG};
 
+static const char main_variable[] = "SI_PROBE_MAIN=";
+
+/* In the child: its own process id, which introduces itself at once. */
+static void fill_main(char **env) {
+    for (; *env; env++)
+        if (strncmp(*env, main_variable, sizeof main_variable - 1) == 0)
+            snprintf(*env + sizeof main_variable - 1, 21, "%d", (int)getpid());
+}
+
 static char **environment_with(const char *preload, const char *socket_path) {
     size_t count = 0;
     while (environ[count]) count++;
-    char **env = calloc(count + 3, sizeof *env);
+    char **env = calloc(count + 4, sizeof *env);
     if (!env) return NULL;
     size_t out = 0;
     const char *earlier = NULL;
@@ -43,7 +52,8 @@ static char **environment_with(const char *preload, const char *socket_path) {
     }
     if (asprintf(&env[out++], "LD_PRELOAD=%s%s%s", preload, earlier && *earlier ? ":" : "", earlier ? earlier : "") <
             0 ||
-        asprintf(&env[out++], "SI_PROBE_SOCKET=%s", socket_path) < 0) {
+        asprintf(&env[out++], "SI_PROBE_SOCKET=%s", socket_path) < 0 ||
+        asprintf(&env[out++], "%s%20d", main_variable, 0) < 0) {
         free(env);
         return NULL;
     }
@@ -74,7 +84,10 @@ static void on_signal(uv_poll_t *poll, int status, int events) {
 
 static void run_in_child(char *const argv[], char **env, const sigset_t *mask, int error_fd) {
     sigprocmask(SIG_SETMASK, mask, NULL);
-    if (env) environ = env;
+    if (env) {
+        fill_main(env);
+        environ = env;
+    }
     execvp(argv[0], argv);
     int error = errno;
     ssize_t ignored = write(error_fd, &error, sizeof error);
