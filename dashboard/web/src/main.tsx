@@ -51,7 +51,7 @@ function Go({to}: {to: string}) {
 /* A page that fails says so and leaves the rest standing. */
 function Guarded({page: Current}: {page: ComponentType}) {
   const [error, reset] = useErrorBoundary() as [unknown, () => void];
-  if (error) return <main class="main" id="main" tabIndex={-1}><Failure error={new Error(`This page failed: ${String(error)}`)} retry={reset} /></main>;
+  if (error) return <main class="main" id="main" tabIndex={-1}><Failure error={new Error(`This page failed: ${error instanceof Error ? error.message : 'unknown error'}`)} retry={reset} /></main>;
   return <Current />;
 }
 

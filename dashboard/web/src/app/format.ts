@@ -60,7 +60,7 @@ export function milliseconds(value: number | null | undefined): string {
 export function inUnit(value: number | null | undefined, unit: string): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
   const rate = /^(.*)\/s$/.exec(unit);
-  if (rate) return inUnit(value, rate[1]!) + '/s';
+  if (rate) return (rate[1] === '1' ? count(value) : inUnit(value, rate[1]!)) + '/s';
   switch (unit) {
     case '1':
     case 'ratio': return percent(value);

@@ -21,6 +21,8 @@ interface Props {
   marks?: Mark[];
   sync?: string;
   zeroBased?: boolean;
+  /** Bytes: the axis steps by powers of two. */
+  binary?: boolean;
   /** A span was dragged; `shift` was held when it began. */
   onDrag?: (from: number, to: number, shift: boolean) => void;
   /** A point was clicked: which line and which of its points in time. */
@@ -28,6 +30,8 @@ interface Props {
   selected?: {from: number; to: number} | null;
   compared?: {from: number; to: number} | null;
 }
+
+const BINARY_STEPS = Array.from({length: 52}, (_, i) => 2 ** i);
 
 /* What drawing code reads; kept out of the plot so that it need not be rebuilt when it changes. */
 interface Live {
@@ -155,7 +159,7 @@ function options(live: Live, tip: HTMLElement, width: number): uPlot.Options {
     },
     axes: [
       {...axis, grid: {show: false}, space: 76, size: 24, values: axisTime},
-      {...axis, size: 64, space: 32, values: (_plot, splits) => splits.map((v) => live.props.format(v))},
+      {...axis, size: 64, space: 32, ...(props.binary ? {incrs: BINARY_STEPS} : {}), values: (_plot, splits) => splits.map((v) => live.props.format(v))},
     ],
     series: [{}, ...props.lines.map((line): uPlot.Series => ({
       label: line.label,

@@ -18,6 +18,7 @@ interface Props {
   height?: number;
   marks?: Mark[];
   sync?: string;
+  binary?: boolean;
   note?: ComponentChildren;
 }
 
@@ -44,7 +45,7 @@ export function Legend({lines}: {lines: Line[]}) {
   return <div class="legend">{lines.map((line, i) => <span key={i}><i class={`swatch ${line.color.replace('chart-', 'c')}`} />{line.label}</span>)}</div>;
 }
 
-export function ChartPanel({title, label, lines, format, height, marks, sync, note}: Props) {
+export function ChartPanel({title, label, lines, format, height, marks, sync, binary, note}: Props) {
   const [table, setTable] = useState(false);
   const r = range.value;
   const any = lines.some((line) => line.points.length > 0);
@@ -56,7 +57,7 @@ export function ChartPanel({title, label, lines, format, height, marks, sync, no
       {!any ? <p class="muted small">No data in this time range.</p>
         : table ? <LineTable lines={lines} format={format} label={label} />
           : <Chart label={label} lines={lines} format={format} from={r.from} to={r.to} onDrag={chooseAbsolute}
-            {...(height ? {height} : {})} {...(marks ? {marks} : {})} {...(sync ? {sync} : {})} />}
+            {...(height ? {height} : {})} {...(marks ? {marks} : {})} {...(sync ? {sync} : {})} {...(binary ? {binary} : {})} />}
       {note}
     </Panel>
   );

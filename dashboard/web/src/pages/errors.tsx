@@ -24,7 +24,7 @@ function Stacks({group}: {group: ErrorGroup}) {
   const measure: Measure = {rateTitle: 'Per minute', rateHelp: 'errors per minute', rate: (v) => count(v / minutes), amount: (v) => plural(v, 'error'), baseScale: 1, absolute: true};
   return (
     <Loaded of={of}>{() => tree && tree.size > 1
-      ? <TreeGrid tree={tree} measure={measure} label={`Stacks of ${group.group}`} query={param('stack')} />
+      ? <TreeGrid tree={tree} measure={measure} label={`Stacks of ${group.group}`} query={param('stack')} compact="callees" />
       : <Empty title="No stacks were recorded for this group" causes={['Its agent sends stacks of the most frequent errors only.', 'The error was recorded where no stack can be taken.']} />}</Loaded>
   );
 }

@@ -15,9 +15,11 @@ import type {Mark} from '../charts/chart';
 
 const COLORS = ['chart-1', 'chart-2', 'chart-3', 'chart-4', 'chart-5', 'chart-6'];
 const GROUPS: [RegExp, string][] = [[/^process\./, 'Process'], [/^(lua|runtime|c|cpp)\./, 'Runtime'], [/^system\./, 'Host'], [/^si\./, 'The agent itself']];
+const OWN = 'Of the program';
+const ORDER = ['Process', OWN, 'Runtime', 'Host', 'The agent itself'];
 
 function groupOf(name: string): string {
-  return GROUPS.find(([pattern]) => pattern.test(name))?.[1] ?? 'Of the program';
+  return GROUPS.find(([pattern]) => pattern.test(name))?.[1] ?? OWN;
 }
 
 interface Metric {
@@ -42,7 +44,7 @@ function metricsOf(metrics: HealthMetric[], sources: Source[]): Metric[] {
 function One({metric, marks}: {metric: Metric; marks: Mark[]}) {
   const last = metric.lines.length === 1 ? metric.lines[0]!.points[metric.lines[0]!.points.length - 1]?.[1] : undefined;
   return <ChartPanel title={<><span class="mono small">{metric.name}</span> {last !== undefined && <span class="muted small">{inUnit(last, metric.unit)}</span>}</>}
-    label={metric.name} lines={metric.lines} format={(v) => inUnit(v, metric.unit)} height={130} sync="health" marks={marks} />;
+    label={metric.name} lines={metric.lines} format={(v) => inUnit(v, metric.unit)} height={130} sync="health" marks={marks} binary={/^(By|B|bytes?)(\/s)?$/.test(metric.unit)} />;
 }
 
 export function Health() {
@@ -55,7 +57,7 @@ export function Health() {
   const all = useMemo(() => metricsOf(of.data?.metrics ?? [], sources.data?.sources ?? []), [of.data, sources.data]);
   const q = param('q').toLowerCase();
   const shown = all.filter((m) => m.name.toLowerCase().includes(q));
-  const groups = [...new Set(shown.map((m) => groupOf(m.name)))].sort();
+  const groups = ORDER.filter((group) => shown.some((m) => groupOf(m.name) === group));
   return (
     <Page title="Health" sourced>
       <Loaded of={of}>{(data) => data.metrics.length === 0

@@ -17,13 +17,13 @@ function Movers({data, href}: {data: OverviewData; href: (type: string, fn: stri
   if (data.movers.length === 0) return <p class="muted small">No function changed its share noticeably against the time before.</p>;
   return (
     <table class="data">
-      <thead><tr><th scope="col">Function</th><th scope="col" class="wide-only">Profile</th><th scope="col" class="num">Before</th><th scope="col" class="num">Now</th><th scope="col" class="num">Change</th></tr></thead>
+      <thead><tr><th scope="col">Function</th><th scope="col" class="wide-only">Profile</th><th scope="col" class="num wide-only">Before</th><th scope="col" class="num">Now</th><th scope="col" class="num">Change</th></tr></thead>
       <tbody>
         {data.movers.slice(0, 8).map((m, i) => (
           <tr key={i}>
             <td class="name"><a class="plain mono" title={m.function} href={href(m.type, m.function)}>{collapse(m.function)}</a></td>
-            <td class="muted wide-only">{typeTitle(m.type)}</td>
-            <td class="num">{percent(m.before)}</td><td class="num">{percent(m.after)}</td>
+            <td class="muted wide-only nowrap">{typeTitle(m.type)}</td>
+            <td class="num wide-only">{percent(m.before)}</td><td class="num">{percent(m.after)}</td>
             <td class={'num ' + (m.after > m.before ? 'bad' : 'good')}>{m.after > m.before ? '▲ ' : '▼ '}{change(m.before, m.after)}</td>
           </tr>
         ))}

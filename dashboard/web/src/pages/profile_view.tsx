@@ -31,7 +31,7 @@ const CONTEXT_SHOWN = ['host', 'app_version', 'runtime_type', 'runtime_version',
 
 function contextTags(answer: ProfileTree): [string, string][] {
   const entries = Object.entries(answer.context ?? {});
-  const text = (value: unknown): string => Array.isArray(value) ? value.map(String).join(' ') : typeof value === 'object' ? JSON.stringify(value) : String(value);
+  const text = (value: unknown): string => Array.isArray(value) ? value.map(String).join(' ') : typeof value === 'string' ? value : JSON.stringify(value);
   return entries.map(([name, value]): [string, string] => [name, value === null || value === undefined ? '' : text(value)])
     .filter(([, value]) => value !== '')
     .sort((a, b) => (CONTEXT_SHOWN.indexOf(a[0]) + 99) % 99 - (CONTEXT_SHOWN.indexOf(b[0]) + 99) % 99);

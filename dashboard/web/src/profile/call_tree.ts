@@ -20,6 +20,7 @@ export interface CallTree {
   first: Int32Array; // children as first/next lists, -1 ends
   next: Int32Array;
   childCount: Int32Array;
+  rootFrame: number; // frame of the root; -1: the root stands for all calls
   hasBase: boolean;
   maxDepth: number;
 }
@@ -43,7 +44,7 @@ function mix(parent: number, frame: number): number {
 
 function allocate(size: number, frames: Frame[], folded: boolean, hasBase: boolean): CallTree {
   return {
-    frames, hasBase, size, maxDepth: 0,
+    frames, hasBase, size, maxDepth: 0, rootFrame: -1,
     names: frames.map((frame) => displayName(frame, folded)),
     parent: new Int32Array(size), frame: new Int32Array(size), depth: new Int32Array(size),
     self: new Float64Array(size), total: new Float64Array(size), selfSamples: new Float64Array(size), samples: new Float64Array(size),
@@ -118,11 +119,13 @@ export function childrenOf(tree: CallTree, node: number): number[] {
 }
 
 export function nameOf(tree: CallTree, node: number): string {
-  return node === 0 ? 'all' : tree.names[tree.frame[node]!] ?? '?';
+  if (node === 0 && tree.rootFrame < 0) return 'all';
+  return tree.names[tree.frame[node]!] ?? '?';
 }
 
 export function frameOf(tree: CallTree, node: number): Frame {
-  return node === 0 ? ['all', '', 0, ''] : tree.frames[tree.frame[node]!] ?? ['?', '', 0, ''];
+  if (node === 0 && tree.rootFrame < 0) return ['all', '', 0, ''];
+  return tree.frames[tree.frame[node]!] ?? ['?', '', 0, ''];
 }
 
 export function pathOf(tree: CallTree, node: number): number[] {
@@ -201,6 +204,10 @@ class PathMerger {
   private readonly base: number[] = [0];
   private readonly index = new Map<string, number>();
 
+  constructor(private readonly rootFrame: number) {
+    this.frameOfNode[0] = rootFrame;
+  }
+
   child(parent: number, frame: number): number {
     const key = `${parent}/${frame}`;
     let node = this.index.get(key);
@@ -225,6 +232,7 @@ class PathMerger {
   tree(like: CallTree): CallTree {
     const out = allocate(this.parents.length, like.frames, false, like.hasBase);
     out.names = like.names;
+    out.rootFrame = this.rootFrame;
     out.parent.set(this.parents);
     out.frame.set(this.frameOfNode);
     out.self.set(this.self);
@@ -237,8 +245,9 @@ class PathMerger {
 /** Who calls the function, and what it calls; both rooted at it. Recursion counts once: only its outermost calls are roots. */
 export function sandwichOf(tree: CallTree, id: string): {callers: CallTree; callees: CallTree} {
   const mine = tree.frames.map((frame) => functionId(frame) === id);
-  const callers = new PathMerger();
-  const callees = new PathMerger();
+  const rootFrame = mine.indexOf(true);
+  const callers = new PathMerger(rootFrame);
+  const callees = new PathMerger(rootFrame);
   const inside = new Int32Array(tree.size).fill(-1); // node of `callees`, or -1
   for (let node = 1; node < tree.size; node++) {
     const parent = tree.parent[node]!;
@@ -246,8 +255,8 @@ export function sandwichOf(tree: CallTree, id: string): {callers: CallTree; call
     if (above >= 0) {
       inside[node] = callees.child(above, tree.frame[node]!);
     } else if (mine[tree.frame[node]!]) {
-      inside[node] = callees.child(0, tree.frame[node]!);
-      let up = callers.child(0, tree.frame[node]!);
+      inside[node] = 0;
+      let up = 0;
       for (let p = parent; p > 0; p = tree.parent[p]!) up = callers.child(up, tree.frame[p]!);
       callers.add(up, tree.total[node]!, tree.samples[node]!, tree.base[node]!);
     }

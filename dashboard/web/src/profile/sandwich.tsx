@@ -35,9 +35,9 @@ export function Sandwich({tree, measure, query, focus, onFocus}: Props) {
       </div>
       <div>
         <h3>Callers of <span class="mono">{name}</span></h3>
-        <TreeGrid key={'up' + chosen.id} tree={halves.callers} measure={measure} query="" label={`Callers of ${name}`} />
+        <TreeGrid key={'up' + chosen.id} tree={halves.callers} measure={measure} query="" compact="callers" label={`Callers of ${name}`} />
         <h3>What <span class="mono">{name}</span> calls</h3>
-        <TreeGrid key={'down' + chosen.id} tree={halves.callees} measure={measure} query="" label={`Callees of ${name}`} />
+        <TreeGrid key={'down' + chosen.id} tree={halves.callees} measure={measure} query="" compact="callees" label={`Callees of ${name}`} />
       </div>
     </div>
   );

@@ -54,7 +54,7 @@ export function TopTable({tree, measure, query, onPick}: Props) {
             const frame = tree.frames[row.frame]!;
             return (
               <tr key={row.id}>
-                <td class="name"><button type="button" class="button quiet mono cut" title={frame[0]} onClick={() => onPick(row.id)}><Marked text={tree.names[row.frame] ?? '?'} query={query} /></button> <span class="muted tiny">{place(frame)}</span></td>
+                <td class="name"><button type="button" class="function-cell mono cut" title={frame[0]} onClick={() => onPick(row.id)}><Marked text={tree.names[row.frame] ?? '?'} query={query} /></button> <span class="muted tiny">{place(frame)}</span></td>
                 <td class="num">{percent(row.self / whole)}</td>
                 <td class="share-cell"><Share total={row.total / whole} self={row.self / whole} /></td>
                 <td class="num wide-only">{measure.rate(row.total)}</td>

@@ -21,6 +21,8 @@ export interface TreeGridProps {
   label: string;
   query: string;
   trend?: Record<string, Point[]> | undefined;
+  /** Fewer columns. 'callers': the tree reads upwards, where nothing has a share of its own. */
+  compact?: 'callers' | 'callees';
   onSelect?: (node: number) => void;
   onFlame?: (node: number) => void;
 }
@@ -102,6 +104,10 @@ export function Delta({before, after, whole}: {before: number; after: number; wh
   return <span class={moved > 0 ? 'bad' : 'good'}>{moved > 0 ? '▲ ' : '▼ '}{change(before, after)}</span>;
 }
 
+function signed(value: number, write: (value: number) => string): string {
+  return value === 0 ? write(0) : (value > 0 ? '+' : '−') + write(Math.abs(value));
+}
+
 interface RowProps extends TreeGridProps {
   prefix: string; // of element ids: a page may show two grids
   node: number;
@@ -117,10 +123,10 @@ function Row(props: RowProps) {
   const {tree, measure, node, index, open, active} = props;
   const whole = tree.total[0]! || 1;
   const total = tree.total[node]!;
-  const self = tree.self[node]!;
+  const self = props.compact === 'callers' ? 0 : tree.self[node]!;
   const frame = frameOf(tree, node);
   const hasChildren = tree.childCount[node]! > 0;
-  const where = node === 0 ? '' : place(frame);
+  const where = node === 0 && tree.rootFrame < 0 ? '' : place(frame);
   const base = tree.base[node]! * measure.baseScale;
   return (
     <div class="trow" role="row" id={`${props.prefix}-${node}`} aria-level={tree.depth[node]! + 1} aria-rowindex={index + 2} aria-selected={active}
@@ -131,16 +137,20 @@ function Row(props: RowProps) {
         {hasChildren
           ? <button type="button" class="twist" tabIndex={-1} aria-label={open ? 'Close' : 'Open'} onClick={(event) => { event.stopPropagation(); props.onToggle(node); }}><Icon name="chevron" /></button>
           : <span class="twist" />}
-        {node > 0 && <i class={`dot f-${kindOf(frame)}`} aria-hidden="true" />}
+        {(node > 0 || tree.rootFrame >= 0) && <i class={`dot f-${kindOf(frame)}`} aria-hidden="true" />}
         <span class="fn" title={frame[0]}>{props.hit ? <Marked text={nameOf(tree, node)} query={props.query} /> : nameOf(tree, node)}</span>
         {where && <span class="where" title={`${frame[1]}${frame[2] > 0 ? ':' + String(frame[2]) : ''} in ${frame[3]}`}>{where}</span>}
       </div>
       <div role="gridcell"><Share total={total / whole} self={self / whole} /></div>
-      {tree.hasBase ? <>
+      {props.compact ? <>
+        {props.compact === 'callees' && <div role="gridcell" class="num opt">{percent(self / whole)}</div>}
+        <div role="gridcell" class="num opt">{measure.rate(total)}</div>
+        <div role="gridcell" class="num opt">{measure.amount(total)}</div>
+      </> : tree.hasBase ? <>
         <div role="gridcell" class="num opt">{percent(base / (tree.base[0]! * measure.baseScale || 1))}</div>
         <div role="gridcell" class="num opt"><Delta before={base} after={total} whole={whole} /></div>
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
-        <div role="gridcell" class="num opt">{measure.amount(total - base)}</div>
+        <div role="gridcell" class="num opt">{signed(total - base, measure.amount)}</div>
         <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
       </> : <>
         <div role="gridcell" class="num opt">{percent(self / whole)}</div>
@@ -153,13 +163,17 @@ function Row(props: RowProps) {
   );
 }
 
-function Head({diff, measure}: {diff: boolean; measure: Measure}) {
+function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compact: 'callers' | 'callees' | undefined}) {
   const column = (text: string, title: string, className = 'num opt') => <div role="columnheader" class={className} title={title}>{text}</div>;
   return (
     <div class="head" role="row" aria-rowindex={1}>
       {column('Call', 'Function, where it is, and the library it belongs to', '')}
       {column('Share', 'Of this profile: the call with all it calls; the darker part is the call itself', '')}
-      {diff ? <>
+      {compact ? <>
+        {compact === 'callees' && column('Self', 'Share of the call itself, without what it calls')}
+        {column(measure.rateTitle, measure.rateHelp)}
+        {column('Total', 'Amount in the call and what it calls')}
+      </> : diff ? <>
         {column('Before', 'Share in the base profile')}
         {column('Change', measure.absolute ? 'Amounts compared: both windows are equally long' : 'Shares compared: the windows differ in length')}
         {column(measure.rateTitle, measure.rateHelp)}
@@ -269,9 +283,9 @@ export function TreeGrid(props: TreeGridProps) {
   const activeNode = rows[activeIndex];
   const activeDrawn = activeIndex >= first && activeIndex < last && activeNode !== undefined;
   return (
-    <div class={'treegrid' + (tree.hasBase ? ' diff' : '')} ref={scroller} role="treegrid" tabIndex={0} aria-label={props.label} aria-rowcount={rows.length + 1} aria-readonly="true"
+    <div class={`treegrid ${props.compact ?? (tree.hasBase ? 'diff' : '')}`} ref={scroller} role="treegrid" tabIndex={0} aria-label={props.label} aria-rowcount={rows.length + 1} aria-readonly="true"
       {...(activeDrawn ? {'aria-activedescendant': `${prefix}-${activeNode}`} : {})} onKeyDown={onKey}>
-      <Head diff={tree.hasBase} measure={props.measure} />
+      <Head diff={tree.hasBase} measure={props.measure} compact={props.compact} />
       <div class="rows" role="rowgroup" style={{height: `${rows.length * ROW}px`}}>
         {Array.from(rows.subarray(first, last), (node, i) => (
           <Row {...props} key={node} prefix={prefix} node={node} index={first + i} hit={found?.hit[node] === 1} active={first + i === activeIndex}
