@@ -1,0 +1,44 @@
+/*
+ * The body of a stored profile: which nodes of the application's call tree have how much, as one compressed blob.
+ *
+ * Layout before zstd: version 1, varint n, varint unit, then three columns: n node ids as deltas (varint), n counts
+ * (varint), n values as zigzag(value - count * unit) (varint; the column is left out when all are zero, flagged in the
+ * version byte). Also the hash table in which bodies are added up. One owner, one thread.
+ */
+#ifndef SI_SERVER_BODY_H
+#define SI_SERVER_BODY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct si__entry {
+    uint32_t node;
+    uint64_t count; /* samples, executions or errors */
+    int64_t value;  /* in the profile's unit */
+} si__entry;
+
+/* Sums of numbers from agents wrap around: nonsense in, nonsense out, but nothing undefined. */
+static inline int64_t si__wrap_add(int64_t a, int64_t b) {
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
+
+typedef struct si__body_codec si__body_codec; /* zstd contexts and scratch memory */
+si__body_codec *si__body_codec_new(void);
+void si__body_codec_free(si__body_codec *codec);
+
+/* Sorts entries by node (equal nodes are added up) and encodes. *out is borrowed from the codec until its next use. 0
+ * or SI_ENOMEM. */
+int si__body_encode(si__body_codec *codec, si__entry *entries, size_t count, const uint8_t **out, size_t *length);
+
+/* A sum over bodies: node -> count, value. */
+typedef struct si__sum si__sum;
+si__sum *si__sum_new(void);
+void si__sum_free(si__sum *sum);
+int si__sum_add(si__sum *sum, uint32_t node, uint64_t count, int64_t value); /* 0 or SI_ENOMEM */
+int si__sum_add_body(si__sum *sum, si__body_codec *codec, const uint8_t *data,
+                     size_t length); /* 0, SI_EFORMAT, SI_ENOMEM */
+size_t si__sum_count(const si__sum *sum);
+/* Writes all entries, in no order, to out, which has room for si__sum_count. */
+void si__sum_entries(const si__sum *sum, si__entry *out);
+
+#endif

@@ -1,0 +1,52 @@
+/* Every handler of the route table, by the file that has it. Workers' threads. */
+#ifndef SI_SERVER_HANDLERS_H
+#define SI_SERVER_HANDLERS_H
+
+#include "request.h"
+
+void si__handle_report(si__request *request); /* ingest.c */
+
+void si__handle_session(si__request *request); /* account.c */
+void si__handle_setup(si__request *request);
+void si__handle_sign_in(si__request *request);
+void si__handle_sign_in_link(si__request *request);
+void si__handle_sign_out(si__request *request);
+void si__handle_accept_invite(si__request *request);
+
+void si__handle_users(si__request *request); /* team.c */
+void si__handle_invite(si__request *request);
+void si__handle_user_change(si__request *request);
+void si__handle_audit(si__request *request);
+
+void si__handle_keys(si__request *request); /* key.c */
+void si__handle_key_make(si__request *request);
+void si__handle_key_revoke(si__request *request);
+
+void si__handle_apps(si__request *request); /* handle_apps.c */
+void si__handle_sources(si__request *request);
+void si__handle_rules(si__request *request);
+void si__handle_first_report(si__request *request);
+
+void si__handle_profiles(si__request *request); /* handle_profiles.c */
+void si__handle_tree(si__request *request);     /* handle_tree.c */
+void si__handle_error_tree(si__request *request);
+void si__handle_trend(si__request *request);  /* handle_trend.c */
+void si__handle_export(si__request *request); /* handle_export.c */
+
+void si__handle_overview(si__request *request); /* handle_overview.c */
+void si__handle_segments(si__request *request); /* handle_series.c */
+void si__handle_errors(si__request *request);
+void si__handle_health(si__request *request);
+
+void si__handle_alerts(si__request *request); /* handle_alerts.c */
+void si__handle_alert_ack(si__request *request);
+void si__handle_silences(si__request *request);
+void si__handle_silence_make(si__request *request);
+void si__handle_silence_end(si__request *request);
+void si__handle_annotations(si__request *request);
+void si__handle_annotation_make(si__request *request);
+
+void si__handle_self(si__request *request); /* handle_self.c */
+void si__handle_metrics(si__request *request);
+
+#endif

@@ -1,0 +1,247 @@
+/*
+ * Numbers for frames and nodes; see intern.h. Writer thread only.
+ *
+ * Frames are found by a keyed 128-bit hash of their four parts, so that names from agents cannot be made to collide.
+ */
+#include "intern.h"
+
+#include <si/si.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "places.h"
+
+#define CACHE_SLOTS ((size_t)1 << 20) /* nodes; 24 bytes each */
+#define FRAME_SLOTS ((size_t)1 << 17)
+#define NODES_PER_APP 2000000
+#define UNRESOLVED_FRAMES 100000
+
+typedef struct node_slot {
+    uint64_t key; /* parent << 32 | frame, which is unique to one app because parents are, except below the root */
+    uint32_t app, id;
+} node_slot;
+
+typedef struct frame_slot {
+    uint8_t hash[16];
+    uint32_t id;
+} frame_slot;
+
+typedef struct app_nodes {
+    int64_t app, count;
+} app_nodes;
+
+struct si__intern {
+    si__db *db;
+    uint8_t key[16];
+    node_slot *nodes;
+    frame_slot *frames;
+    size_t node_used, frame_used;
+    int64_t unresolved;  /* -1: not counted yet */
+    int64_t newest_node; /* -1: not asked yet */
+    app_nodes apps[64];  /* counted lazily; a full table starts again */
+    size_t app_count;
+};
+
+si__intern *si__intern_new(si__db *db) {
+    si__intern *intern = calloc(1, sizeof *intern);
+    if (!intern) return NULL;
+    intern->db = db;
+    intern->unresolved = intern->newest_node = -1;
+    intern->nodes = calloc(CACHE_SLOTS, sizeof *intern->nodes);
+    intern->frames = calloc(FRAME_SLOTS, sizeof *intern->frames);
+    sqlite3_stmt *read = si__db_prepare(db, "SELECT value FROM meta WHERE key='hash_key'");
+    int found = intern->nodes && intern->frames && si__db_step(db, read) == 1 && sqlite3_column_bytes(read, 0) == 16;
+    if (found) memcpy(intern->key, sqlite3_column_blob(read, 0), 16);
+    if (read) sqlite3_reset(read);
+    if (found) return intern;
+    si__intern_free(intern);
+    return NULL;
+}
+
+void si__intern_free(si__intern *intern) {
+    if (!intern) return;
+    free(intern->nodes);
+    free(intern->frames);
+    free(intern);
+}
+
+void si__intern_forget(si__intern *intern) {
+    memset(intern->nodes, 0, CACHE_SLOTS * sizeof *intern->nodes);
+    memset(intern->frames, 0, FRAME_SLOTS * sizeof *intern->frames);
+    intern->node_used = intern->frame_used = intern->app_count = 0;
+    intern->unresolved = intern->newest_node = -1;
+}
+
+/* ---- Frames ---- */
+
+static void hash_frame(const si__intern *intern, const si__frame *frame, const char *function, uint8_t out[16]) {
+    char text[4096 * 3 + 64]; /* each part is at most 4096 bytes; longer ones are cut by the tree */
+    size_t used = 0;
+    const char *parts[] = {function, frame->file, frame->module};
+    for (size_t i = 0; i < 3; i++) {
+        size_t length = strlen(parts[i]);
+        if (length > 4096) length = 4096;
+        memcpy(text + used, parts[i], length);
+        used += length;
+        text[used++] = '\0';
+    }
+    memcpy(text + used, &frame->line, sizeof frame->line);
+    crypto_shorthash_siphashx24(out, (const unsigned char *)text, used + sizeof frame->line, intern->key);
+}
+
+static int is_unresolved(const char *function) {
+    return function[0] == '[' && strstr(function, "+0x") != NULL;
+}
+
+static int64_t unresolved_count(si__intern *intern) {
+    if (intern->unresolved < 0)
+        intern->unresolved = si__db_int(
+            intern->db, si__db_prepare(intern->db, "SELECT count(*) FROM frame WHERE function GLOB '[[]*+0x*'"), 0);
+    return intern->unresolved;
+}
+
+static int64_t find_frame(si__intern *intern, const uint8_t hash[16]) {
+    sqlite3_stmt *find = si__db_prepare(intern->db, "SELECT id FROM frame WHERE hash=?");
+    return si__db_int(intern->db, si__db_bind(find, "b", hash, (size_t)16), 0);
+}
+
+static int insert_frame(si__intern *intern, const si__frame *frame, const char *function, const uint8_t hash[16],
+                        uint32_t *id) {
+    sqlite3_stmt *insert =
+        si__db_prepare(intern->db, "INSERT INTO frame(hash,function,file,line,module) VALUES(?,?,?,?,?)");
+    si__db_bind(insert, "bssus", hash, (size_t)16, function, frame->file, frame->line, frame->module);
+    int failed = si__db_run(intern->db, insert);
+    if (failed) return failed;
+    int64_t row = sqlite3_last_insert_rowid(intern->db->sql);
+    if (row >= UINT32_MAX) return SI_ELIMIT;
+    *id = (uint32_t)row;
+    return SI_OK;
+}
+
+static void remember_frame(si__intern *intern, const uint8_t hash[16], uint32_t id) {
+    if (intern->frame_used * 10 > FRAME_SLOTS * 7) {
+        memset(intern->frames, 0, FRAME_SLOTS * sizeof *intern->frames);
+        intern->frame_used = 0;
+    }
+    uint64_t first;
+    memcpy(&first, hash, sizeof first);
+    size_t at = first & (FRAME_SLOTS - 1);
+    while (intern->frames[at].id) at = (at + 1) & (FRAME_SLOTS - 1);
+    memcpy(intern->frames[at].hash, hash, 16);
+    intern->frames[at].id = id;
+    intern->frame_used++;
+}
+
+static uint32_t recall_frame(const si__intern *intern, const uint8_t hash[16]) {
+    uint64_t first;
+    memcpy(&first, hash, sizeof first);
+    size_t at = first & (FRAME_SLOTS - 1);
+    while (intern->frames[at].id && memcmp(intern->frames[at].hash, hash, 16) != 0) at = (at + 1) & (FRAME_SLOTS - 1);
+    return intern->frames[at].id;
+}
+
+static int frame_id(si__intern *intern, const si__frame *frame, uint32_t *id) {
+    uint8_t hash[16];
+    hash_frame(intern, frame, frame->function, hash);
+    if ((*id = recall_frame(intern, hash)) != 0) return SI_OK;
+    int64_t found = find_frame(intern, hash);
+    if (!found) {
+        int unresolved = is_unresolved(frame->function);
+        if (unresolved && unresolved_count(intern) >= UNRESOLVED_FRAMES) {
+            char name[4200];
+            si__frame module = {name, "", frame->module, 0};
+            snprintf(name, sizeof name, "[%.4096s]", frame->module[0] ? frame->module : "unknown");
+            return frame_id(intern, &module, id); /* no "+0x": comes back at most once */
+        }
+        int failed = insert_frame(intern, frame, frame->function, hash, id);
+        if (failed) return failed;
+        intern->unresolved += unresolved && intern->unresolved >= 0;
+        found = *id;
+    }
+    *id = (uint32_t)found;
+    remember_frame(intern, hash, *id);
+    return SI_OK;
+}
+
+/* ---- Nodes ---- */
+
+static size_t node_at(uint64_t key, uint32_t app) {
+    return (size_t)(((key ^ (key >> 29) ^ app) * 0x9E3779B97F4A7C15ull) >> 40) & (CACHE_SLOTS - 1);
+}
+
+static uint32_t recall_node(const si__intern *intern, uint32_t app, uint64_t key) {
+    size_t at = node_at(key, app);
+    while (intern->nodes[at].id && (intern->nodes[at].key != key || intern->nodes[at].app != app))
+        at = (at + 1) & (CACHE_SLOTS - 1);
+    return intern->nodes[at].id;
+}
+
+static void remember_node(si__intern *intern, uint32_t app, uint64_t key, uint32_t id) {
+    if (intern->node_used * 10 > CACHE_SLOTS * 7) {
+        memset(intern->nodes, 0, CACHE_SLOTS * sizeof *intern->nodes);
+        intern->node_used = 0;
+    }
+    size_t at = node_at(key, app);
+    while (intern->nodes[at].id) at = (at + 1) & (CACHE_SLOTS - 1);
+    intern->nodes[at] = (node_slot){key, app, id};
+    intern->node_used++;
+}
+
+static app_nodes *nodes_of(si__intern *intern, int64_t app) {
+    for (size_t i = 0; i < intern->app_count; i++)
+        if (intern->apps[i].app == app) return &intern->apps[i];
+    if (intern->app_count == sizeof intern->apps / sizeof intern->apps[0]) intern->app_count = 0;
+    app_nodes *nodes = &intern->apps[intern->app_count++];
+    nodes->app = app;
+    sqlite3_stmt *count = si__db_prepare(intern->db, "SELECT count(*) FROM node WHERE app=?");
+    nodes->count = si__db_int(intern->db, si__db_bind(count, "i", app), 0);
+    return nodes;
+}
+
+static int64_t newest_node(si__intern *intern) {
+    if (intern->newest_node < 0)
+        intern->newest_node = si__db_int(intern->db, si__db_prepare(intern->db, "SELECT max(id) FROM node"), 0);
+    return intern->newest_node;
+}
+
+static int node_id(si__intern *intern, int64_t app, uint32_t parent, uint32_t frame, uint32_t *id) {
+    uint64_t key = (uint64_t)parent << 32 | frame;
+    if ((*id = recall_node(intern, (uint32_t)app, key)) != 0) return SI_OK;
+    sqlite3_stmt *find = si__db_prepare(intern->db, "SELECT id FROM node WHERE app=? AND parent=? AND frame=?");
+    int64_t found = si__db_int(intern->db, si__db_bind(find, "iuu", app, parent, frame), 0);
+    if (!found) {
+        app_nodes *nodes = nodes_of(intern, app);
+        if (nodes->count >= NODES_PER_APP || newest_node(intern) >= SI__PLACES_LIMIT - 1) {
+            *id = parent;
+            return SI_OK;
+        }
+        sqlite3_stmt *insert = si__db_prepare(intern->db, "INSERT INTO node(app,parent,frame) VALUES(?,?,?)");
+        int failed = si__db_run(intern->db, si__db_bind(insert, "iuu", app, parent, frame));
+        if (failed) return failed;
+        nodes->count++;
+        found = intern->newest_node = sqlite3_last_insert_rowid(intern->db->sql);
+    }
+    *id = (uint32_t)found;
+    remember_node(intern, (uint32_t)app, key, *id);
+    return SI_OK;
+}
+
+int si__intern_tree(si__intern *intern, int64_t app, const si__calltree *tree, uint32_t *ids) {
+    size_t frame_count = si__calltree_frame_count(tree), node_count = si__calltree_node_count(tree);
+    uint32_t *frames = calloc(frame_count ? frame_count : 1, sizeof *frames);
+    if (!frames) return SI_ENOMEM;
+    int failed = SI_OK;
+    for (size_t i = 0; i < frame_count && !failed; i++)
+        failed = frame_id(intern, si__calltree_frame_at(tree, i), &frames[i]);
+    if (node_count) ids[0] = 0;
+    for (size_t i = 1; i < node_count && !failed; i++) {
+        const si__node *node = si__calltree_node_at(tree, i);
+        failed = node->parent < i && node->frame < frame_count
+                     ? node_id(intern, app, ids[node->parent], frames[node->frame], &ids[i])
+                     : SI_EFORMAT;
+    }
+    free(frames);
+    return failed;
+}

@@ -1,0 +1,22 @@
+/*
+ * Frames and nodes get numbers once and keep them: a stack in the store is a node id.
+ *
+ * Writer thread only. A cache in memory answers for what was seen; forget it whenever a transaction was rolled back.
+ */
+#ifndef SI_SERVER_INTERN_H
+#define SI_SERVER_INTERN_H
+
+#include "../../runtime/profile/calltree.h"
+#include "db.h"
+
+typedef struct si__intern si__intern;
+
+si__intern *si__intern_new(si__db *db); /* NULL: out of memory, or SQLite failed */
+void si__intern_free(si__intern *intern);
+
+/* ids[i] becomes the store's node for the tree's node i; ids[0] = 0, the root. Over the caps, a node counts for its
+   nearest kept caller, and unresolved addresses for their module. 0 or SI_E*. */
+int si__intern_tree(si__intern *intern, int64_t app, const si__calltree *tree, uint32_t *ids);
+void si__intern_forget(si__intern *intern);
+
+#endif
