@@ -26,6 +26,7 @@ typedef struct connection {
     struct si__probe_server *server;
     struct connection *next;
     int fd, answering; /* answering: an answer is due once tables are published */
+    int gone;          /* closed while an answer was due: freed when that is called */
 } connection;
 
 typedef struct process {
@@ -63,7 +64,8 @@ static void on_connection_closed(uv_handle_t *handle) {
     connection *c = handle->data;
     si__probe_server *s = c->server;
     close(c->fd);
-    free(c);
+    if (c->answering) c->gone = 1;
+    else free(c);
     one_closed(s);
 }
 
@@ -134,6 +136,11 @@ static void watch_end(si__probe_server *s, pid_t pid) {
 
 static void on_tables_ready(void *arg) {
     connection *c = arg;
+    c->answering = 0;
+    if (c->gone) {
+        free(c);
+        return;
+    }
     ssize_t ignored = send(c->fd, "+", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)ignored;
     connection_close(c);
@@ -214,6 +221,7 @@ static void start_observing(connection *c, const si__hello *hello, int region_fd
     c->answering = !(hello->flags & SI__HELLO_QUIET);
     if (si__agent_observe(s->agent, pid, region, 0, c->answering ? on_tables_ready : NULL, c) != 0) {
         si__region_unmap(region);
+        c->answering = 0;
         connection_close(c);
         return;
     }
@@ -233,6 +241,7 @@ static void on_message(uv_poll_t *poll, int status, int events) {
     if (got < 0 || !is_ours(c->fd, &pid)) {
         connection_close(c);
     } else if (hello.kind == SI__HELLO_EXIT) {
+        c->answering = 1;
         si__agent_refresh(c->server->agent, pid, on_tables_ready, c);
     } else {
         start_observing(c, &hello, region_fd, pid);
