@@ -18,8 +18,7 @@
 #define MEMORY_BYTES ((uint64_t)32 << 20)
 #define FREE_FLOOR_BYTES ((uint64_t)64 << 20)
 #define AGE_MS ((int64_t)7 * 24 * 3600 * 1000)
-#define TICK_GAP_MAX_MS                                                                                                \
-    ((int64_t)3600 * 1000) /* a longer step between ticks is a clock that was set, not time that passed */
+#define GAP_MAX_MS ((int64_t)3600 * 1000) /* a longer step is a clock that was set, not time that passed */
 
 uint64_t si__spool_entry_cost(size_t length) {
     return sizeof(si__spool_entry) + length;
@@ -163,6 +162,25 @@ static int memory_room(si__spool *spool, si__spool_class klass, uint64_t cost) {
     return spool->memory_bytes + cost <= spool->limits.memory_bytes;
 }
 
+/* ---- Time. The caller holds state ---- */
+
+/* Ages count what passes between calls; a clock that is set, in either direction, makes nothing older. */
+static void advance_clock(si__spool *spool, int64_t now_ms) {
+    int64_t step = now_ms - spool->last_ms;
+    if (spool->last_ms && step > 0 && step <= GAP_MAX_MS) spool->clock_ms += step;
+    spool->last_ms = now_ms;
+}
+
+static void expire(si__spool *spool) {
+    for (int c = 0; c < SI__SPOOL_CLASSES; c++) {
+        si__spool_entry *entry = TAILQ_FIRST(&spool->classes[c]), *next;
+        for (; entry && spool->clock_ms - entry->born_ms > spool->limits.age_ms; entry = next) {
+            next = TAILQ_NEXT(entry, link);
+            if (!entry->taken) si__spool_entry_finish(spool, entry, &spool->counts.dropped_age);
+        }
+    }
+}
+
 void si__spool_put(si__spool *spool, const si__report_id *id, si__spool_class klass, const uint8_t *payload,
                    size_t length, int64_t now_ms) {
     si__spool_entry *entry = NULL;
@@ -170,6 +188,7 @@ void si__spool_put(si__spool *spool, const si__report_id *id, si__spool_class kl
     uint8_t *copy = length <= longest ? malloc(length ? length : 1) : NULL;
     if (copy && length) memcpy(copy, payload, length);
     pthread_mutex_lock(&spool->state);
+    advance_clock(spool, now_ms);
     spool->counts.made++;
     if (copy && memory_room(spool, klass, si__spool_entry_cost(length)))
         entry = si__spool_entry_add(spool, id, klass, length, now_ms);
@@ -189,11 +208,26 @@ void si__spool_put(si__spool *spool, const si__report_id *id, si__spool_class kl
     if (!entry) free(copy);
 }
 
+/* The caller holds io. */
+static void expire_and_write(si__spool *spool) {
+    pthread_mutex_lock(&spool->state);
+    expire(spool);
+    pthread_mutex_unlock(&spool->state);
+    if (spool->dir) si__spool_disk_write(spool);
+    si__spool_disk_sweep(spool);
+}
+
 void si__spool_write_pending(si__spool *spool) {
-    if (!spool->dir) return;
     pthread_mutex_lock(&spool->io);
-    si__spool_disk_write(spool);
+    expire_and_write(spool);
     pthread_mutex_unlock(&spool->io);
+}
+
+void si__spool_tick(si__spool *spool, int64_t now_ms) {
+    pthread_mutex_lock(&spool->state);
+    advance_clock(spool, now_ms);
+    pthread_mutex_unlock(&spool->state);
+    si__spool_write_pending(spool);
 }
 
 /* ---- Delivery ---- */
@@ -309,32 +343,6 @@ void si__spool_reject(si__spool *spool, uint64_t handle) {
     }
     free(payload);
     finish_taken(spool, handle, &spool->counts.dropped_rejected);
-    pthread_mutex_unlock(&spool->io);
-}
-
-/* ---- Time ---- */
-
-/* Ages count what passes between ticks; a clock that is set, in either direction, makes nothing older. */
-static void advance_clock(si__spool *spool, int64_t now_ms) {
-    int64_t step = now_ms - spool->last_tick_ms;
-    if (spool->last_tick_ms && step > 0 && step <= TICK_GAP_MAX_MS) spool->clock_ms += step;
-    spool->last_tick_ms = now_ms;
-}
-
-void si__spool_tick(si__spool *spool, int64_t now_ms) {
-    pthread_mutex_lock(&spool->io);
-    pthread_mutex_lock(&spool->state);
-    advance_clock(spool, now_ms);
-    for (int c = 0; c < SI__SPOOL_CLASSES; c++) {
-        si__spool_entry *entry = TAILQ_FIRST(&spool->classes[c]), *next;
-        for (; entry && spool->clock_ms - entry->born_ms > spool->limits.age_ms; entry = next) {
-            next = TAILQ_NEXT(entry, link);
-            if (!entry->taken) si__spool_entry_finish(spool, entry, &spool->counts.dropped_age);
-        }
-    }
-    pthread_mutex_unlock(&spool->state);
-    if (spool->dir) si__spool_disk_write(spool);
-    si__spool_disk_sweep(spool);
     pthread_mutex_unlock(&spool->io);
 }
 

@@ -45,7 +45,7 @@ void si__spool_after_fork(si__spool *spool);
 /* Takes a copy, in memory: si__spool_write_pending puts it on disk. Never fails the caller: what is dropped is counted.
    now_ms: Unix time, kept as made_ms. A payload longer than 4 MiB - 64 is dropped (dropped_size). */
 void si__spool_put(si__spool *spool, const si__report_id *id, si__spool_class klass, const uint8_t *payload, size_t length, int64_t now_ms);
-/* Writes and syncs what is in memory only; then the copies in memory go. Worker. */
+/* Lets go of what is too old, writes and syncs what is in memory only; then the copies in memory go. Worker. */
 void si__spool_write_pending(si__spool *spool);
 /* The oldest record not acked and not already taken, highest class first; 0, SI_ENOTFOUND or SI_ENOMEM. The record's payload is the caller's to free. */
 int si__spool_take(si__spool *spool, si__spool_record *out);
@@ -53,7 +53,7 @@ void si__spool_ack(si__spool *spool, uint64_t handle);      /* stored by the das
 void si__spool_return(si__spool *spool, uint64_t handle);   /* could not be delivered now: offer again */
 void si__spool_reject(si__spool *spool, uint64_t handle);   /* refused for good: quarantine and count */
 /* Ages, and retries the disk (at most every 5 s). Call every few seconds; now_ms: Unix time. Records age by what passes between
-   ticks, so that a clock that is set makes none older. */
+   the times given here and to put, so that a clock that is set makes none older. */
 void si__spool_tick(si__spool *spool, int64_t now_ms);
 void si__spool_counts_get(si__spool *spool, si__spool_counts *out);
 /* The agent's uuid, made once and kept in state_dir; random when there is no dir. 0, or SI_EIO: it could not be kept (but is usable). */

@@ -52,7 +52,7 @@ struct si__spool {
     si__spool_counts counts;
     uint64_t memory_bytes; /* payloads held, with what an entry costs */
     uint64_t next_handle;
-    int64_t clock_ms, last_tick_ms; /* ages; see tick */
+    int64_t clock_ms, last_ms; /* ages; see advance_clock */
     /* under io (files: and state, to change) */
     struct si__spool_files files;
     si__spool_file_entry *active[SI__SPOOL_CLASSES]; /* being appended to */
