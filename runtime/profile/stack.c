@@ -13,7 +13,13 @@
 #include "profile.h"
 #include "si/si.h"
 
-enum { DEFAULT_NODE_CAP = 262144, CACHE_SLOTS = 4096, FULL_NODE = 1, SPECIALS = SI__SPECIAL_FULL + 1 };
+enum {
+    DEFAULT_NODE_CAP = 262144,
+    CACHE_SLOTS = 4096,
+    CALLERS_SLOTS = 2048,
+    FULL_NODE = 1,
+    SPECIALS = SI__SPECIAL_FULL + 1
+};
 
 /* The growing part: rebuilt whole by collect. Locations 0..SPECIALS-1 are the specials, in their order. */
 typedef struct table {
@@ -34,6 +40,13 @@ typedef struct cached {
     uint32_t location; /* with TRAMPOLINE */
 } cached;
 
+/* Remembers where the callers of a leaf ended up: samples of one function differ in their leaf, hardly in its callers.
+   Known by 128 bits of hash; a chance match is not to be expected in the life of a machine. */
+typedef struct known_callers {
+    uint64_t hash[2];
+    uint32_t node; /* 0: empty */
+} known_callers;
+
 #define TRAMPOLINE 0x80000000u
 #define EXACT_KEY (1ull << 63)
 
@@ -42,6 +55,7 @@ struct si__stacks {
     size_t node_cap, location_cap;
     uint64_t refused;
     cached cache[CACHE_SLOTS];
+    known_callers callers[CALLERS_SLOTS];
 };
 
 const char *si__special_name(uint64_t special) {
@@ -193,15 +207,14 @@ static inline uint32_t locate(si__stacks *stacks, const si__space *space, uint64
     return location;
 }
 
-/* Fills locations leaf first; returns their number, or 0 when there was no room. */
-static size_t locate_all(si__stacks *stacks, const si__space *space, const uint64_t *pcs, size_t count,
+/* Fills locations leaf first; returns their number, or 0 when there was no room. `exact`: pcs[0] is the instruction. */
+static size_t locate_all(si__stacks *stacks, const si__space *space, const uint64_t *pcs, size_t count, int exact,
                          uint32_t *locations) {
     size_t used = 0;
-    int exact = 1; /* the leaf, and what a signal has interrupted */
     for (size_t i = 0; i < count; i++) {
         uint32_t location = locate(stacks, space, pcs[i], exact);
         if (location == UINT32_MAX) return 0;
-        exact = (location & TRAMPOLINE) != 0;
+        exact = (location & TRAMPOLINE) != 0; /* what a signal has interrupted */
         location &= ~TRAMPOLINE;
         if (location == SI__SPECIAL_ANONYMOUS && used && locations[used - 1] == location) continue;
         locations[used++] = location;
@@ -209,19 +222,50 @@ static size_t locate_all(si__stacks *stacks, const si__space *space, const uint6
     return used;
 }
 
+/* The node of the innermost of pcs, found or made frame by frame. UINT32_MAX: no room. */
+static uint32_t intern_slowly(si__stacks *stacks, const si__space *space, const uint64_t *pcs, size_t count, int exact,
+                              int truncated) {
+    uint32_t locations[SI__FRAMES_MAX];
+    size_t used = locate_all(stacks, space, pcs, count, exact, locations);
+    if (used == 0 && count > 0) return UINT32_MAX;
+    uint32_t node = truncated ? node_child(&stacks->t, stacks->node_cap, 0, SI__SPECIAL_TRUNCATED) : 0;
+    for (size_t i = used; i-- > 0 && node != UINT32_MAX;)
+        node = node_child(&stacks->t, stacks->node_cap, node, locations[i]);
+    return node;
+}
+
+/* The node of a leaf's callers. UINT32_MAX: no room. */
+static uint32_t intern_callers(si__stacks *stacks, const si__space *space, const uint64_t *pcs, size_t count,
+                               int truncated) {
+    uint64_t a = space->serial * 2 + (uint64_t)truncated, b = count;
+    for (size_t i = 0; i < count; i++) {
+        __uint128_t product = (__uint128_t)(a ^ pcs[i]) * 0x9e3779b97f4a7c15ull;
+        a = (uint64_t)product ^ (uint64_t)(product >> 64);
+        b = (b + pcs[i]) * 0xd6e8feb86659fd93ull;
+        b ^= b >> 32;
+    }
+    known_callers *known = &stacks->callers[a % CALLERS_SLOTS];
+    if (known->node && known->hash[0] == a && known->hash[1] == b) return known->node;
+    uint32_t node = intern_slowly(stacks, space, pcs, count, 0, truncated);
+    if (node != UINT32_MAX && node != 0) *known = (known_callers){{a, b}, node};
+    return node;
+}
+
 uint32_t si__stacks_intern(si__stacks *stacks, const si__space *space, const uint64_t *pcs, size_t count,
                            unsigned event_flags) {
-    uint32_t locations[SI__FRAMES_MAX];
     if (count == 0) return 0;
     int truncated = count > SI__FRAMES_MAX || (event_flags & SI__STACK_TRUNCATED);
     if (count > SI__FRAMES_MAX) count = SI__FRAMES_MAX;
 
-    size_t used = locate_all(stacks, space, pcs, count, locations);
-    uint32_t node = used == 0   ? UINT32_MAX
-                    : truncated ? node_child(&stacks->t, stacks->node_cap, 0, SI__SPECIAL_TRUNCATED)
-                                : 0;
-    for (size_t i = used; i-- > 0 && node != UINT32_MAX;)
-        node = node_child(&stacks->t, stacks->node_cap, node, locations[i]);
+    uint32_t leaf = locate(stacks, space, pcs[0], 1), node = UINT32_MAX;
+    if (leaf != UINT32_MAX && (leaf & TRAMPOLINE)) { /* sampled on the trampoline: its caller is exact */
+        node = intern_slowly(stacks, space, pcs, count, 1, truncated);
+    } else if (leaf != UINT32_MAX) {
+        node = intern_callers(stacks, space, pcs + 1, count - 1, truncated);
+        int joined = leaf == SI__SPECIAL_ANONYMOUS && node != UINT32_MAX && node != 0 &&
+                     stacks->t.nodes[node].location == SI__SPECIAL_ANONYMOUS;
+        if (node != UINT32_MAX && !joined) node = node_child(&stacks->t, stacks->node_cap, node, leaf);
+    }
     if (node != UINT32_MAX) return node;
     stacks->refused++;
     return FULL_NODE;
@@ -281,6 +325,7 @@ int si__stacks_collect(si__stacks *stacks, si__profile *const *profiles, size_t 
         table_free(&stacks->t);
         stacks->t = fresh;
         memset(stacks->cache, 0, sizeof stacks->cache);
+        memset(stacks->callers, 0, sizeof stacks->callers);
     }
     free(map);
     return result;

@@ -155,6 +155,13 @@ static void the_frame_under_a_signal_is_exact(void **state) {
     node = parent(stacks, node);
     assert_int_equal(leaf(stacks, node)->flags, 0);
 
+    /* Sampled on the trampoline itself: the interrupted frame is exact then, too, and known stacks do not hide it. */
+    for (int round = 0; round < 2; round++) {
+        node = si__stacks_intern(stacks, space, pcs + 1, 3, 0);
+        assert_int_equal(leaf(stacks, parent(stacks, node))->flags, SI__LOCATION_EXACT);
+        assert_int_equal(leaf(stacks, parent(stacks, parent(stacks, node)))->flags, 0);
+    }
+
     /* The test itself has a build id, as the linker's default is, and so does libc. */
     for (size_t i = 1; i < si__stacks_binary_count(stacks); i++)
         assert_true(strlen(si__stacks_binary(stacks, (uint32_t)i)->build_id) >= 16);
