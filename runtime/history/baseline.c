@@ -75,7 +75,8 @@ void si__series_baseline(si__series *series, int64_t now_ms, int64_t window_ms, 
 double si__baseline_z(const si__baseline *baseline, double value) {
     double away = value - baseline->median;
     if (baseline->scale > 0) return away / baseline->scale;
-    return away == 0 ? 0 : copysign(INFINITY, away); /* a series that was always 0, with no floor; NaN stays NaN */
+    if (isnan(away) || isnan(baseline->scale)) return NAN;
+    return away == 0 ? 0 : copysign(INFINITY, away); /* a series that was always 0, with no floor */
 }
 
 /* Averages over TREND_POINTS equal stretches of the window; x in hours. */

@@ -207,16 +207,19 @@ static double take_double(reader *r) {
     return v;
 }
 
+/* Within 140,000 years: sums and products with it stay far from overflow. */
 static int plausible_ms(int64_t ms) {
-    return ms > INT64_MIN / 4 && ms < INT64_MAX / 4;
+    return ms > -((int64_t)1 << 52) && ms < (int64_t)1 << 52;
 }
 
-static int take_slots(reader *r, si__slots *slots) {
+static int take_slots(reader *r, si__slots *slots, int64_t last_ms) {
     uint32_t count = take_u32(r);
     int64_t newest = take_i64(r);
     double open_sum = take_double(r);
-    if (r->bad || count > slots->max || !plausible_ms(newest)) return SI_EFORMAT;
+    if (r->bad || count > slots->max) return SI_EFORMAT;
     if (!count) return 0;
+    int64_t expected = si__slot_of(last_ms, slots->step_ms); /* off by one after a clock was set back */
+    if (newest < expected - 2 || newest > expected + 2) return SI_EFORMAT;
     int status = si__slots_reserve(slots, count);
     if (status) return status;
     slots->newest = newest;
@@ -269,8 +272,8 @@ static int take_series(reader *r, si__series **out) {
     s->last = take_double(r);
     if (!plausible_ms(s->last_ms) || (s->raw_lost_ms != INT64_MIN && !plausible_ms(s->raw_lost_ms))) return SI_EFORMAT;
     int status = take_raw(r, s);
-    if (!status) status = take_slots(r, &s->minute);
-    if (!status) status = take_slots(r, &s->ten);
+    if (!status) status = take_slots(r, &s->minute, s->last_ms);
+    if (!status) status = take_slots(r, &s->ten, s->last_ms);
     return status;
 }
 
