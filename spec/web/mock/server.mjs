@@ -80,6 +80,10 @@ function profileTree(query, size) {
   }
   if (query.get('trend')) {
     answer.trend = {};
+    const base = treeFor(`${size} false`, size, 1).nodes;
+    answer.nodes = nodes.map((node, i) => [...node, base[i][2] * 1440]);
+    answer.nodes.push([1, 6, 0, 0, 5e9]); // only the day before has it
+    answer.before = {profiles: 1440, total: sum(answer.nodes, 4), duration_ms: PROFILE_MS * 1440};
     const totals = nodes.map((node) => node[2]);
     for (let i = nodes.length - 1; i > 0; i--) totals[nodes[i][0]] += totals[i];
     const top = totals.map((value, i) => [value, i]).sort((a, b) => b[0] - a[0]).slice(0, 40);

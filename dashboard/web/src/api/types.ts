@@ -35,6 +35,7 @@ export interface Source {
   statuses: {name: string; state: string; reason: string}[];
   losses: {name: string; made: number; stored: number; pending: number; dropped: number; reason: string}[];
   rules_hash: string;
+  clock_ahead_ms?: number;
 }
 
 export interface Annotation {

@@ -93,7 +93,7 @@ function axisTime(plot: uPlot, splits: number[]): string[] {
     const newDay = today !== day && span > 12 * 3_600_000;
     day = today;
     if (span > 3 * 86_400_000) return newDay ? today : clock;
-    return newDay ? `${clock}\n${today}` : clock;
+    return newDay ? `${today} ${clock}` : clock;
   });
 }
 
@@ -158,7 +158,7 @@ function options(live: Live, tip: HTMLElement, width: number): uPlot.Options {
       }},
     },
     axes: [
-      {...axis, grid: {show: false}, space: 76, size: 24, values: axisTime},
+      {...axis, grid: {show: false}, space: 88, size: 24, values: axisTime},
       {...axis, size: 64, space: 32, ...(props.binary ? {incrs: BINARY_STEPS} : {}), values: (_plot, splits) => splits.map((v) => live.props.format(v))},
     ],
     series: [{}, ...props.lines.map((line): uPlot.Series => ({

@@ -77,7 +77,7 @@ export const destinations = computed<Destination[]>(() => {
 
 function Item({href, icon, text, badge}: {href: string; icon: IconName; text: string; badge?: number}) {
   const target = new URL(href, window.location.href).pathname;
-  const current = path.value === target || (target !== '/' && path.value.startsWith(target + '/'));
+  const current = path.value === target || (target === '/settings/team' && path.value.startsWith('/settings/')) || (target !== '/' && path.value.startsWith(target + '/'));
   return (
     <a href={href} {...(current ? {'aria-current': 'page' as const} : {})}>
       <Icon name={icon} /><span class="cut">{text}</span>{badge ? <span class="pill plain bad">{badge}</span> : null}
@@ -136,7 +136,7 @@ export function Sidebar() {
         <h2>Dashboard</h2>
         {here && <Item href="/" icon="apps" text="All applications" />}
         <Item href="/add" icon="plus" text="Add an application" />
-        <Item href={may('admin') ? '/settings/team' : '/settings/keys'} icon="settings" text="Settings" />
+        {may('admin') && <Item href="/settings/team" icon="settings" text="Settings" />}
       </nav>
       <footer>
         {who && <span class="who small"><strong>{who.name || who.email}</strong><br /><span class="muted tiny">{who.role}</span></span>}

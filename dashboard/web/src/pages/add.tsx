@@ -103,7 +103,7 @@ export function AddApplication() {
             <div class="row"><code class="tag">{made.key}</code><CopyButton text={made.key} label="Copy the key" /></div>
             <p class="small muted">Shown once: only its fingerprint is kept here. It is already in the snippet below. Lost keys are replaced under Settings, agent keys.</p>
           </div>
-        ) : may('admin') || may('editor') ? <KeyForm onKey={(key, app, env) => setMade({key: key.key ?? '', app, env})} />
+        ) : may('admin') ? <KeyForm onKey={(key, app, env) => setMade({key: key.key ?? '', app, env})} />
           : <p class="notice">You may look but not change. Ask an administrator for an agent key; the snippets below show where it goes.</p>}
       </Panel>
       <Panel title="2. Start it observed" actions={

@@ -109,7 +109,8 @@ export function ProfileView({answer, at, base, sources, point, exportHref}: {
   const view: View = VIEWS.find((v) => v.id === asked)?.id ?? 'tree';
   const folded = param('names') !== 'full';
   const query = param('q');
-  const tree = useMemo(() => buildTree(answer, folded), [answer, folded]);
+  const compared = base !== null;
+  const tree = useMemo(() => buildTree(answer, folded, compared), [answer, folded, compared]);
   const measure = useMemo(() => measureOf(answer), [answer]);
   const found = useMemo(() => query ? search(tree, query) : null, [tree, query]);
   const [chosen, setChosen] = useState(0);
@@ -138,13 +139,13 @@ export function ProfileView({answer, at, base, sources, point, exportHref}: {
       </div>
       <Facts answer={answer} measure={measure} at={at} point={point} sources={sources} />
       {base && <div class="profile-facts"><span class="notice">
-        {tree.hasBase ? <>Compared with {plural(answer.before?.profiles ?? 0, 'profile')}. {measure.absolute ? 'Both windows are equally long: amounts are compared.' : 'The windows differ in length: shares are compared.'}</>
+        {tree.hasBase && (answer.before?.profiles ?? 0) > 0 ? <>Compared with {plural(answer.before?.profiles ?? 0, 'profile')}. {measure.absolute ? 'Both windows are equally long: amounts are compared.' : 'The windows differ in length: shares are compared.'}</>
           : 'There is no profile in the base window, so nothing is compared.'}</span></div>}
       {tree.size <= 1 ? <Empty title="This profile has no calls" causes={['The program was idle: it used no CPU while the profile was taken.', 'All samples were lost: Sources shows losses and their reason.']} />
         : view === 'flame' ? <Flame tree={tree} measure={measure} label={label} query={query} zoom={param('zoom')} onZoom={(zoom) => setParams({zoom})} onSandwich={(node) => sandwich(functionId(frameOf(tree, node)))} />
           : view === 'top' ? <TopTable tree={tree} measure={measure} query={query} onPick={sandwich} />
             : view === 'sandwich' ? <Sandwich tree={tree} measure={measure} query={query} focus={param('focus')} onFocus={(id) => setParams({focus: id})} />
-              : <TreeGrid tree={tree} measure={measure} label={label} query={query} trend={answer.trend} onSelect={(node) => setChosen(tree.key[node]!)} onFlame={(node) => setParams({view: 'flame', zoom: zoomKey(tree, node)})} />}
+              : <TreeGrid tree={tree} measure={measure} label={label} query={query} trend={answer.trend} trendWhole={compared ? 0 : answer.before?.total ?? 0} onSelect={(node) => setChosen(tree.key[node]!)} onFlame={(node) => setParams({view: 'flame', zoom: zoomKey(tree, node)})} />}
       {view === 'tree' && chosenNode > 0 && <CallDetails tree={tree} node={chosenNode} answer={answer} onFlame={() => setParams({view: 'flame', zoom: zoomKey(tree, chosenNode)})} onSandwich={() => sandwich(functionId(frameOf(tree, chosenNode)))} />}
       <div class="profile-foot">
         <span>{plural(tree.size - 1, 'call')}, {plural(answer.frames.length, 'frame')}</span>

@@ -155,7 +155,7 @@ export function Profiles() {
     <Page title={typeTitle(type)} sourced>
       <Panel title={<>Profile history <span class="muted small">{typeFigure(type, history.data?.unit ?? '')}{history.data ? `, ${plural(points.length, 'profile')}${history.data.truncated ? ' (the latest of more)' : ''}` : ''}</span></>}
         actions={<>
-          <span class="muted tiny wide-only">click: one profile · drag: merge · Shift-drag: compare</span>
+          <span class="muted tiny chart-hint">click: one profile · drag: merge · Shift-drag: compare</span>
           {at?.from !== undefined && <button type="button" class="button" onClick={() => { setParams({at: null}, true); chooseAbsolute(at.from, at.to); }}>Zoom to selection</button>}
           <button type="button" class="button" aria-pressed={at === null} title="Merge all profiles of the time range (m)" onClick={() => setParams({at: null, zoom: null})}>Whole range</button>
           <span class="row tight"><button type="button" class="button icon" aria-label="Profile before" title="Profile before ([)" onClick={() => step(points, at, -1)}><Icon name="left" /></button>

@@ -16,7 +16,7 @@ function Settings({title, children}: {title: string; children: ComponentChildren
   const tab = (href: string, text: string) => <a href={href} {...(path.value === href ? {'aria-current': 'true' as const} : {})}>{text}</a>;
   return (
     <Page title={title} timed={false}>
-      <nav class="row" aria-label="Settings"><div class="segmented">{may('admin') && tab('/settings/team', 'Team')}{tab('/settings/keys', 'Agent keys')}{may('admin') && tab('/settings/audit', 'Audit')}</div></nav>
+      <nav class="row" aria-label="Settings"><div class="segmented">{tab('/settings/team', 'Team')}{tab('/settings/keys', 'Agent keys')}{tab('/settings/audit', 'Audit')}</div></nav>
       {children}
     </Page>
   );
@@ -148,6 +148,7 @@ function Audit() {
 }
 
 export function SettingsPage() {
+  if (!may('admin')) return <Settings title="Settings"><Panel><Empty title="Only administrators change settings"><p>You are signed in as {user.value?.role}. Ask an administrator for an agent key, an invitation or another role.</p></Empty></Panel></Settings>;
   switch (segments.value[1]) {
     case 'team': return <Team />;
     case 'audit': return <Audit />;

@@ -1,6 +1,6 @@
 // Who reports: every process, whether its collectors work (and if not, why), and what it lost on the way.
 import type {Source} from '../api/types';
-import {count} from '../app/format';
+import {count, milliseconds} from '../app/format';
 import {useData} from '../app/resource';
 import {context, param} from '../app/router';
 import {now} from '../app/time';
@@ -20,20 +20,20 @@ function Losses({source}: {source: Source}) {
   if (source.losses.length === 0) return null;
   if (lost.length === 0) return <p class="small muted">Nothing lost: {source.losses.map((l) => `${count(l.stored)} of ${count(l.made)} ${l.name}`).join(', ')}.</p>;
   return (
-    <table class="data">
+    <div class="table-scroll" tabIndex={0} role="region" aria-label="Losses"><table class="data">
       <thead><tr><th scope="col">Kind</th><th scope="col" class="num">Made</th><th scope="col" class="num">Stored</th><th scope="col" class="num">Waiting</th><th scope="col" class="num">Lost</th><th scope="col">Reason</th></tr></thead>
       <tbody>{lost.map((l) => <tr key={l.name}><td>{l.name}</td><td class="num">{count(l.made)}</td><td class="num">{count(l.stored)}</td><td class="num">{count(l.pending)}</td><td class={'num' + (l.dropped > 0 ? ' bad' : '')}>{count(l.dropped)}</td><td class="wrap">{l.reason}</td></tr>)}</tbody>
-    </table>
+    </table></div>
   );
 }
 
 function One({source}: {source: Source}) {
-  const skewed = source.last_seen_ms - now.value > SKEW_MS;
+  const ahead = source.clock_ahead_ms ?? 0;
   const tags: [string, string][] = [['version', source.app_version], ['runtime', source.runtime_version], ['build', source.build_id], ['run', source.run_id], ['agent', source.agent_version], ['system', source.os], ['rules', source.rules_hash]];
   return (
     <Panel title={<>{source.host} <span class="muted">pid {source.pid}</span></>} actions={<>{source.up ? <Pill tone="good">up</Pill> : <Pill>silent</Pill>}<span class="small muted">seen <Time ms={source.last_seen_ms} relative /></span></>}>
       <div class="stack tight">
-        {skewed && <p class="notice warn">Its clock is ahead of this dashboard’s: its reports lie in the future and may not be shown.</p>}
+        {Math.abs(ahead) > SKEW_MS && <p class="notice warn">Its clock is {milliseconds(Math.abs(ahead))} {ahead > 0 ? 'ahead of' : 'behind'} this dashboard’s: its data is shown at the wrong time, or outside the range.</p>}
         <div class="row tight">{tags.filter(([, v]) => v).map(([k, v]) => <span class="tag" key={k} title={`${k} ${v}`}>{k} {k === 'build' || k === 'run' || k === 'rules' ? v.slice(0, 12) : v}</span>)}</div>
         {source.statuses.length > 0 && <table class="data"><thead><tr><th scope="col">Part</th><th scope="col">State</th><th scope="col">Reason</th></tr></thead>
           <tbody>{source.statuses.map((s) => <tr key={s.name}><td>{s.name}</td><td><Pill tone={tone(s.state)}>{s.state}</Pill></td><td class="wrap muted">{s.reason}</td></tr>)}</tbody></table>}

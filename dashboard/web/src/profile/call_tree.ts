@@ -21,7 +21,8 @@ export interface CallTree {
   next: Int32Array;
   childCount: Int32Array;
   rootFrame: number; // frame of the root; -1: the root stands for all calls
-  hasBase: boolean;
+  hasBase: boolean; // the tree is a comparison; otherwise `base` is the 24 h before, for trends
+  origin: Int32Array; // index in the answer's nodes
   maxDepth: number;
 }
 
@@ -49,7 +50,7 @@ function allocate(size: number, frames: Frame[], folded: boolean, hasBase: boole
     parent: new Int32Array(size), frame: new Int32Array(size), depth: new Int32Array(size),
     self: new Float64Array(size), total: new Float64Array(size), selfSamples: new Float64Array(size), samples: new Float64Array(size),
     base: new Float64Array(size), baseSelf: new Float64Array(size), key: new Float64Array(size),
-    first: new Int32Array(size).fill(-1), next: new Int32Array(size).fill(-1), childCount: new Int32Array(size),
+    origin: new Int32Array(size), first: new Int32Array(size).fill(-1), next: new Int32Array(size).fill(-1), childCount: new Int32Array(size),
   };
 }
 
@@ -85,7 +86,7 @@ function linkChildren(tree: CallTree): void {
   const all = new Int32Array(tree.size);
   for (let i = 1; i < tree.size; i++) all[filled[tree.parent[i]!]!++] = i;
   const other = tree.frames.map((frame) => isOther(frame[0]));
-  const weight = (i: number): number => Math.max(tree.total[i]!, tree.base[i]!);
+  const weight = (i: number): number => tree.hasBase ? Math.max(tree.total[i]!, tree.base[i]!) : tree.total[i]!;
   for (let p = 0; p < tree.size; p++) {
     const children = all.subarray(starts[p], starts[p + 1]);
     if (children.length === 0) continue;
@@ -97,17 +98,38 @@ function linkChildren(tree: CallTree): void {
   }
 }
 
-/** Builds the tree of an answer of /profiles/tree. Nodes that break the order "parents first" are hung under the root. */
-export function buildTree(answer: ProfileTree, folded: boolean): CallTree {
-  const size = Math.max(1, answer.nodes.length);
-  const hasBase = answer.before !== undefined && answer.nodes.some((node) => node[4] !== undefined);
-  const tree = allocate(size, answer.frames, folded, hasBase);
+/* Which nodes a view shows: all of a comparison; otherwise not those that only the 24 h before have. */
+function shownNodes(answer: ProfileTree, compared: boolean): Uint8Array {
+  const shown = new Uint8Array(answer.nodes.length).fill(1);
+  if (compared || answer.before === undefined) return shown;
+  for (let i = answer.nodes.length - 1; i > 0; i--) {
+    const [parent, , self, samples] = answer.nodes[i]!;
+    if (shown[i] !== 2 && self === 0 && samples === 0) shown[i] = 0;
+    else if (parent > 0 && parent < i) shown[parent] = 2; // called something that is shown
+  }
+  return shown;
+}
+
+/**
+ * Builds the tree of an answer of /profiles/tree. `compared`: a base was asked for. Nodes that break the order "parents first"
+ * are hung under the root.
+ */
+export function buildTree(answer: ProfileTree, folded: boolean, compared = false): CallTree {
+  const shown = shownNodes(answer, compared);
+  const place = new Int32Array(answer.nodes.length);
+  const size = Math.max(1, shown.reduce((n, one) => n + (one ? 1 : 0), 0));
+  const tree = allocate(size, answer.frames, folded, compared && answer.before !== undefined);
+  let to = 0;
   answer.nodes.forEach((node, i) => {
-    tree.parent[i] = i === 0 ? -1 : node[0] >= 0 && node[0] < i ? node[0] : 0;
-    tree.frame[i] = node[1];
-    tree.self[i] = node[2];
-    tree.selfSamples[i] = node[3];
-    tree.baseSelf[i] = node[4] ?? 0;
+    if (!shown[i]) return;
+    place[i] = to;
+    tree.origin[to] = i;
+    tree.parent[to] = i === 0 ? -1 : node[0] >= 0 && node[0] < i ? place[node[0]]! : 0;
+    tree.frame[to] = node[1];
+    tree.self[to] = node[2];
+    tree.selfSamples[to] = node[3];
+    tree.baseSelf[to] = node[4] ?? 0;
+    to++;
   });
   return finish(tree);
 }

@@ -20,15 +20,13 @@ export function typeTitle(type: string): string {
 export function typeFigure(type: string, unit: string): string {
   if (type === 'cpu') return 'Share of available cores';
   if (type === 'heap') return 'Bytes in use';
-  if (unit === 'ns') return 'Waiting time per second';
+  if (unit === 'ns') return 'Waiting time';
   return 'Total';
 }
 
 /** The unit of a history point's `value`. */
 export function valueUnit(type: string, unit: string): string {
-  if (type === 'cpu') return 'ratio';
-  if (unit === 'ns') return 'ns/s';
-  return unit;
+  return type === 'cpu' ? 'ratio' : unit;
 }
 
 export interface Measure {

@@ -20,7 +20,9 @@ export interface TreeGridProps {
   measure: Measure;
   label: string;
   query: string;
+  /** How shares went in the 24 h before: of the top calls as lines; of all others their share of `trendWhole`, the total then. */
   trend?: Record<string, Point[]> | undefined;
+  trendWhole?: number;
   /** Fewer columns. 'callers': the tree reads upwards, where nothing has a share of its own. */
   compact?: 'callers' | 'callees';
   onSelect?: (node: number) => void;
@@ -31,14 +33,15 @@ export interface TreeGridProps {
 function hotPath(tree: CallTree): Set<number> {
   const open = new Set<number>([tree.key[0]!]);
   const walk = [0];
-  const enough = Math.max(tree.total[0]!, tree.base[0]!) * 0.1;
+  const heaviness = (node: number): number => tree.hasBase ? Math.max(tree.total[node]!, tree.base[node]!) : tree.total[node]!;
+  const enough = heaviness(0) * 0.1;
   while (walk.length > 0 && open.size < 40) {
     const node = walk.shift()!;
     open.add(tree.key[node]!);
     const children = childrenOf(tree, node);
     if (tree.depth[node]! > 24) continue;
     for (const child of children.slice(0, 2)) {
-      const weight = Math.max(tree.total[child]!, tree.base[child]!);
+      const weight = heaviness(child);
       if (weight >= enough && (child === children[0] || weight > 0.3 * tree.total[node]!)) walk.push(child);
     }
   }
@@ -84,15 +87,12 @@ export function Share({total, self}: {total: number; self: number}) {
   );
 }
 
-function Trend({points, share}: {points: Point[] | undefined; share: number}) {
-  if (!points || points.length < 2) return <span class="muted">{points ? 'new' : ''}</span>;
-  const sorted = points.map((point) => point[1]).sort((a, b) => a - b);
-  const usual = sorted[sorted.length >> 1]!;
-  const text = change(usual, share);
-  const direction = share > usual * 1.1 ? 'up' : share < usual * 0.9 ? 'down' : '';
+function Trend({points, share, before}: {points: Point[] | undefined; share: number; before: number}) {
+  const text = change(before, share);
+  const direction = share > before * 1.1 ? 'up' : share < before * 0.9 ? 'down' : '';
   return (
-    <span class="trend" title={`usually ${percent(usual)} in the 24 hours before, now ${percent(share)}`}>
-      <Spark points={points} area={false} />
+    <span class="trend" title={`${percent(before)} in the 24 hours before, now ${percent(share)}`}>
+      <Spark points={points ?? []} area={false} />
       <span class={direction}>{direction === 'up' ? '▲ ' : direction === 'down' ? '▼ ' : ''}{text}</span>
     </span>
   );
@@ -157,7 +157,7 @@ function Row(props: RowProps) {
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
         <div role="gridcell" class="num opt">{measure.amount(total)}</div>
         <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
-        <div role="gridcell" class="opt"><Trend points={props.trend?.[String(node)]} share={total / whole} /></div>
+        <div role="gridcell" class="opt">{props.trendWhole ? <Trend points={props.trend?.[String(tree.origin[node])]} share={total / whole} before={tree.base[node]! / props.trendWhole} /> : null}</div>
       </>}
     </div>
   );
