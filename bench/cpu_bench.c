@@ -38,7 +38,7 @@ static worker workers[WORKERS] = {
     {.title = "gperftools", .program = "cpu_worker_gperftools"},
 };
 
-static void die(const char *what) {
+__attribute__((noreturn)) static void die(const char *what) {
     fprintf(stderr, "cpu_bench: %s\n", what);
     for (int i = 0; i < WORKERS; i++)
         if (workers[i].pid > 0) kill(workers[i].pid, SIGKILL);

@@ -52,6 +52,7 @@ static void through_libc(descent *d) {
     int two[2] = {1, 2};
     sorted_for = d;
     qsort(two, 2, sizeof *two, compare);
+    sorted_for = NULL;
 }
 
 LEVEL(10, through_libc, 16)

@@ -23,7 +23,7 @@ static int delivered(int product) {
 }
 
 static int reserve(int product, int quantity) {
-    int left;
+    int left = 0;
     SI_SEGMENT("reserve units") {
         int in_store = delivered(product);
         pthread_rwlock_wrlock(&stock_lock);
