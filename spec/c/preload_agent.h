@@ -1,0 +1,32 @@
+/* A small agent for tests: takes the regions of preloaded probes over a socket, answers them, and adds up their
+ * samples. */
+#ifndef SI_SPEC_PRELOAD_AGENT_H
+#define SI_SPEC_PRELOAD_AGENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct preload_agent preload_agent;
+
+typedef struct preload_sums {
+    unsigned processes; /* that handed over a region */
+    unsigned quiet;     /* of these, without waiting for an answer */
+    unsigned exits;     /* that said they were about to exit */
+    unsigned failed;    /* that said they could not start */
+    uint64_t value_ns;  /* CPU time sampled */
+    uint64_t late_ns;   /* of this, accounted at the end of a thread */
+    uint64_t events, frames, truncated, off_stack, crashes, guarded;
+    int64_t crash_signal; /* of the last crash */
+    char crash_text[128];
+    unsigned crash_frames;
+    char reason[128];
+} preload_sums;
+
+/* Listens at a fresh path; `publish` 1: answers with unwind tables in place; `mute` 1: never answers at all. */
+preload_agent *preload_agent_new(int publish, int mute);
+const char *preload_agent_path(const preload_agent *agent);
+/* Takes what is left in all regions and adds everything up. */
+void preload_agent_sum(preload_agent *agent, preload_sums *out);
+void preload_agent_free(preload_agent *agent);
+
+#endif
