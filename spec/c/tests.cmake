@@ -6,6 +6,7 @@ si_test(report_test c si_report)
 set(SI_WRAP_ALLOC -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup) # for spec/c/alloc_fail.h
 si_test(report_hostile_test c si_report ${SI_WRAP_ALLOC})
 si_test(spool_test c si_report ${SI_WRAP_ALLOC} -Wl,--wrap=write,--wrap=fsync)
+si_test(upload_test c si_report microhttpd)
 si_test(unwind_stack_test c si_collectors PkgConfig::LUA PkgConfig::CURL sqlite3 dl m)
 target_sources(unwind_stack_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/unwind_workload.c ${CMAKE_CURRENT_LIST_DIR}/unwind_workload_cxx.cc)
 si_test(stack_test c si_profile ${SI_WRAP_MALLOC})
