@@ -5,7 +5,7 @@
 -- 1. collectors/ never includes runtime/, directly or through another header.
 -- 2. runtime/ never names a collector: neither its header nor a function or variable of its own file.
 -- 3. Only runtime/script/, collectors/lua_vm.c and lua/si_module.c (the Lua module itself) include Lua's headers.
--- 4. No source file has more than 600 lines; nothing generated or built is committed.
+-- 4. No source file has more than 600 lines (a test: a warning); nothing generated or built is committed.
 -- Sentence 3 leaves out spec/, whose tests stand in for a host program that has a Lua of its own.
 
 local MAX_LINES = 600
@@ -108,11 +108,13 @@ local function check_dependencies(tree, problems)
   end
 end
 
-local function check_files(tree, problems)
+local function check_files(tree, problems, warnings)
   for path, text in pairs(tree) do
     local lines = select(2, text:gsub("\n", "\n"))
     if (is_source(path) or path:match("%.lua$") or path:match("%.tsx?$") or path:match("%.sh$")) and lines > MAX_LINES then
-      problems[#problems + 1] = ("%s: %d lines; a file has at most %d"):format(path, lines, MAX_LINES)
+      -- A long test is only mentioned.
+      local list = path:match("^spec/") and warnings or problems
+      list[#list + 1] = ("%s: %d lines; a file has at most %d"):format(path, lines, MAX_LINES)
     end
     local generated = path:match("%.o$") or path:match("%.a$") or path:match("%.so$") or path:match("%.gcda$")
       or path:match("^build/") or path:match("/dist/") or path:match("node_modules/") or path:match("%.db$") or path:match("%.min%.js$")
@@ -121,11 +123,12 @@ local function check_files(tree, problems)
 end
 
 local function check(tree)
-  local problems = {}
+  local problems, warnings = {}, {}
   check_dependencies(tree, problems)
-  check_files(tree, problems)
+  check_files(tree, problems, warnings)
   table.sort(problems)
-  return problems
+  table.sort(warnings)
+  return problems, warnings
 end
 
 -- ---- The checkout itself ----
@@ -172,6 +175,7 @@ local CASES = {
     { ["runtime/report/a.c"] = '#include "../script/s.h"\n', ["runtime/script/s.h"] = "#include <lua.h>\n" } },
   { "a comment is no include", 0, { ["runtime/a.c"] = "/*\n#include <lua.h>\n*/\n// #include <lua.h>\n" } },
   { "a long file", 1, { ["runtime/a.c"] = LONG } },
+  { "a long test is a warning", 0, { ["spec/c/a_test.c"] = LONG } },
   { "a built file", 1, { ["lib/libx.a"] = "!<arch>\n" } },
 }
 
@@ -201,6 +205,7 @@ if not next(tree) then
   io.stderr:write("dependencies: no files found; run me from the root of the checkout\n")
   os.exit(1)
 end
-local problems = check(tree)
+local problems, warnings = check(tree)
+for _, warning in ipairs(warnings) do io.stderr:write("    warning: ", warning, "\n") end
 for _, problem in ipairs(problems) do io.stderr:write(problem, "\n") end
 os.exit(#problems == 0 and 0 or 1)
