@@ -5,7 +5,7 @@ set(SI_HIDDEN_ARCHIVES ${SI_STATIC_ARCHIVES} ${IBERTY})
 
 # ---- libsi.so: exports si_* and nothing else; Lua, libuv, msgpack-c and lua-cjson inside, hidden ----
 file(WRITE ${CMAKE_BINARY_DIR}/generated/empty.c "typedef int si__empty_translation_unit;\n")
-file(WRITE ${CMAKE_BINARY_DIR}/generated/libsi.map "{ global: si_*; local: *; };\n")
+file(WRITE ${CMAKE_BINARY_DIR}/generated/libsi.map "{ global: si_[a-z]*; local: *; };\n")
 add_library(libsi SHARED ${CMAKE_BINARY_DIR}/generated/empty.c)
 set_target_properties(libsi PROPERTIES OUTPUT_NAME si VERSION ${PROJECT_VERSION} SOVERSION 0
   LINK_DEPENDS ${CMAKE_BINARY_DIR}/generated/libsi.map)

@@ -89,7 +89,7 @@ static void load_channels(si__agent *a) {
 static void load_rules(si__agent *a) {
     char error[512] = "";
     int rc = si__script_load(a->script, a->settings->rules_dir, error, sizeof error);
-    if (rc) si__settings_log(a->settings, SI_LOG_ERROR, "rules not loaded, the old ones stay: %s", error);
+    if (rc) si__settings_log(a->settings, SI_LOG_ERROR, "rules not loaded, the ones before stay: %s", error);
     si__agent_status(a, "rules", rc ? "degraded" : "on", error);
 }
 
@@ -365,7 +365,9 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
     si__sampler_auto(a->sampler, a->settings->auto_profiling);
     si__sampler_force(a->sampler, o->force_cpu_hz);
     si__agent_load_state(a);
-    load_rules(a);
+    char ignored[512];
+    si__script_load(a->script, NULL, ignored, sizeof ignored); /* what stays in force when the directory's set is broken */
+    if (a->settings->rules_dir) load_rules(a);
     load_channels(a);
     a->watch = si__rules_watch_new(loop, a->settings->rules_dir, a->settings->channels_file, on_rules_changed, a);
     a->last_report_ms = a->last_save_ms = a->last_second_ms = a->last_govern_ms = a->now_ms;

@@ -29,3 +29,9 @@ add_dependencies(preload_test si_probe)
 si_test(history_test c si_history m)
 si_test(series_test c si_history m)
 si_test(pprof_test c si_profile ${SI_WRAP_MALLOC})
+pkg_check_modules(LUAJIT REQUIRED luajit) # a host's own Lua beside ours
+si_test(embed_test c libsi PkgConfig::UV ${LUAJIT_LIBRARIES})
+if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs without sanitizers
+  si_test(run_test c)
+  add_dependencies(run_test si si_probe)
+endif()

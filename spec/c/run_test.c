@@ -1,0 +1,255 @@
+/*
+ * `si run` and `si sidecar` as a user meets them: real programs, their output and exit codes, the files written, and
+ * clear words for every mistake. Programs are compiled by the test or come from Debian's base.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SI SI_BINARY_DIR "/bin/si"
+
+static char dir[] = "/tmp/si-run-test-XXXXXX";
+
+/* Runs a shell command in the test's directory; standard output and error together into out. Returns the wait status.
+ */
+static int shell(char *out, size_t out_bytes, const char *format, ...) {
+    char command[4096], line[8192];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    snprintf(line, sizeof line, "cd %s && { %s ; } 2>&1", dir, command);
+    FILE *pipe = popen(line, "r");
+    assert_non_null(pipe);
+    size_t got = fread(out, 1, out_bytes - 1, pipe);
+    out[got] = '\0';
+    char rest[4096];
+    while (fread(rest, 1, sizeof rest, pipe) > 0) {}
+    return pclose(pipe);
+}
+
+static int exit_code(int status) {
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Sum of the counts of all lines of a folded file that contain `needle`. */
+static double folded_sum(const char *path, const char *needle) {
+    char full[256], line[65536];
+    snprintf(full, sizeof full, "%s/%s", dir, path);
+    FILE *file = fopen(full, "r");
+    assert_non_null(file);
+    double sum = 0;
+    while (fgets(line, sizeof line, file)) {
+        const char *space = strrchr(line, ' ');
+        assert_non_null(space);
+        if (strstr(line, needle)) sum += atof(space);
+    }
+    fclose(file);
+    return sum;
+}
+
+static const char workload[] =
+    "#include <stdio.h>\n#include <stdlib.h>\n#include <pthread.h>\n#include <time.h>\n"
+    "static double cpu(clockid_t c){struct timespec t;clock_gettime(c,&t);return t.tv_sec+t.tv_nsec/1e9;}\n"
+    "#define BURN(name) __attribute__((noinline)) void name(double s){double e=cpu(CLOCK_THREAD_CPUTIME_ID)+s;"
+    "while(cpu(CLOCK_THREAD_CPUTIME_ID)<e){for(volatile int i=0;i<20000;i++);}}\n"
+    "BURN(small) BURN(large) BURN(threaded)\n"
+    "static void*run(void*a){threaded(0.5);return a;}\n"
+    "int main(int c,char**v){small(0.5);large(1.5);pthread_t t[2];for(int i=0;i<2;i++)pthread_create(t+i,0,run,0);"
+    "for(int i=0;i<2;i++)pthread_join(t[i],0);printf(\"%.6f\\n\",cpu(CLOCK_PROCESS_CPUTIME_ID));return "
+    "c>1?atoi(v[1]):0;}\n";
+
+static int set_up(void **state) {
+    (void)state;
+    char out[4096], path[256];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/work.c", dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(workload, file);
+    fclose(file);
+    assert_int_equal(
+        shell(out, sizeof out, "cc -O1 -g -pthread work.c -o work && cc -O1 -static -pthread work.c -o work-static"),
+        0);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    char command[256];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command);
+}
+
+static void folded_tells_where_the_time_went(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(exit_code(shell(out, sizeof out, SI " run --folded out -- ./work 3")), 3);
+    double cpu = atof(out) * 1e6, total = folded_sum("out/cpu.folded", "");
+    assert_true(cpu > 2.9e6);
+    assert_true(total > cpu * 0.98 && total < cpu * 1.02);
+    /* 10 ms a sample: each share is known to about one over the root of its samples */
+    assert_true(folded_sum("out/cpu.folded", ";main;small") > 0.4e6 &&
+                folded_sum("out/cpu.folded", ";main;small") < 0.6e6);
+    assert_true(folded_sum("out/cpu.folded", ";main;large") > 1.3e6 &&
+                folded_sum("out/cpu.folded", ";main;large") < 1.7e6);
+    assert_true(folded_sum("out/cpu.folded", ";run;threaded") > 0.8e6 &&
+                folded_sum("out/cpu.folded", ";run;threaded") < 1.2e6);
+    assert_true(folded_sum("out/cpu.folded", "[truncated]") < total * 0.01);
+}
+
+static void pprof_is_written_too(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(
+        exit_code(shell(
+            out, sizeof out,
+            SI " run --pprof out2 -- ./work && gzip -t out2/cpu.pb.gz && zcat out2/cpu.pb.gz | grep -ac threaded")),
+        0);
+}
+
+static void children_are_observed(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(
+        exit_code(
+            shell(out, sizeof out, SI " run --folded out3 -- sh -c './work >/dev/null; (./work >/dev/null) ; exit 5'")),
+        5);
+    double large = folded_sum("out3/cpu.folded", ";main;large");
+    assert_true(large > 2.6e6 && large < 3.4e6);
+}
+
+static void output_and_exit_are_the_programs_own(void **state) {
+    (void)state;
+    static const char *const programs[] = {
+        "sh -c 'echo out; echo err >&2; exit 9'",
+        "sh -c 'kill -TERM $$'",
+        "sh -c 'kill -SEGV $$'",
+        "cat /nonexistent",
+        "true",
+        "false",
+        "sh -c 'ls /proc/self/fd | wc -l'",
+        "env -u LD_PRELOAD -u SI_PROBE_SOCKET -u SI_PROBE_MAIN -u _ sh -c 'env | sort'",
+        "perl -e 'for my $i (1..64) { $SIG{$i} = q(DEFAULT) } print 6*7, qq(\\n); exit 4'",
+        "perl -e 'for (1..20) { my $p = fork; exit 0 unless $p; waitpid $p, 0 } print qq(done $?\\n)'",
+    };
+    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
+        char plain[4096], observed[4096];
+        int expected = shell(plain, sizeof plain, "%s; echo \"code $?\"", programs[i]);
+        int status = shell(observed, sizeof observed, SI " run -- %s; echo \"code $?\"", programs[i]);
+        assert_int_equal(status, expected);
+        char *found = strstr(observed, "code "), *wanted = strstr(plain, "code ");
+        if (strcmp(found ? found : "", wanted ? wanted : "") != 0 || strlen(plain) != strlen(observed))
+            print_message("%s\nplain:\n%s\nobserved:\n%s\n", programs[i], plain, observed);
+        assert_string_equal(found, wanted);
+    }
+}
+
+static void signals_are_forwarded(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(
+        exit_code(shell(
+            out, sizeof out,
+            SI " run -- sh -c 'trap \"echo got it; exit 6\" USR1; echo ready; while :; do sleep 0.05; done' > log & "
+               "p=$!; until grep -q ready log; do sleep 0.05; done; kill -USR1 $p; wait $p")),
+        6);
+    assert_int_equal(shell(out, sizeof out, "cat log"), 0);
+    assert_non_null(strstr(out, "got it"));
+}
+
+static void a_static_program_runs_and_we_say_why_it_has_no_profile(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(exit_code(shell(out, sizeof out, SI " run -- ./work-static 7")), 7);
+    assert_non_null(strstr(out, "statically linked"));
+}
+
+static void mistakes_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *arguments;
+        int code;
+        const char *says;
+    } cases[] = {
+        {"", 2, "no command"},
+        {"frobnicate", 2, "unknown command 'frobnicate'"},
+        {"run", 2, "no command given"},
+        {"run --hz banana -- true", 2, "--hz"},
+        {"run --hz 1e9 -- true", 2, "1 to 1000"},
+        {"run --rules /nonexistent -- true", 2, "--rules"},
+        {"run --folded /proc/nope -- true", 2, "--folded"},
+        {"run --dashboard gopher://x -- true", 2, "dashboard_url"},
+        {"run --nonsense -- true", 2, "--nonsense"},
+        {"run --hz", 2, "needs a value"},
+        {"run -- /nonexistent/program", 127, "/nonexistent/program"},
+        {"run -- /etc/passwd", 126, "/etc/passwd"},
+        {"sidecar", 2, "--pid or --name"},
+        {"sidecar --pid 0", 2, "--pid"},
+        {"sidecar --pid 999999999", 1, "no process"},
+        {"sidecar --pid 1 --name x", 2, "either"},
+        {"rules", 2, "rules check"},
+        {"rules check /nonexistent", 2, "/nonexistent"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char out[4096];
+        int code = exit_code(shell(out, sizeof out, SI " %s", cases[i].arguments));
+        if (code != cases[i].code || !strstr(out, cases[i].says))
+            print_message("si %s: %d\n%s\n", cases[i].arguments, code, out);
+        assert_int_equal(code, cases[i].code);
+        assert_non_null(strstr(out, cases[i].says));
+    }
+}
+
+static void version_and_help(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(shell(out, sizeof out, SI " --version"), 0);
+    assert_string_equal(out, "si 0.1.0\n");
+    assert_int_equal(
+        shell(out, sizeof out, SI " --help && " SI " run --help && " SI " sidecar --help && " SI " rules --help"), 0);
+    assert_non_null(strstr(out, "--folded"));
+}
+
+static void sidecar_ends_with_its_process(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(exit_code(shell(out, sizeof out, "sleep 2 & " SI " sidecar --pid $!")), 0);
+    assert_string_equal(out, "");
+    assert_int_equal(
+        exit_code(
+            shell(out, sizeof out, SI " sidecar --name si-no-such-program & p=$!; sleep 0.5; kill -TERM $p; wait $p")),
+        0);
+}
+
+static void nothing_is_left_behind(void **state) {
+    (void)state;
+    char out[4096];
+    shell(out, sizeof out, "for i in 1 2 3; do " SI " run -- true; done; ls -d /tmp/si-?????? 2>/dev/null | wc -l");
+    assert_int_equal(atoi(out), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(folded_tells_where_the_time_went),
+        cmocka_unit_test(pprof_is_written_too),
+        cmocka_unit_test(children_are_observed),
+        cmocka_unit_test(output_and_exit_are_the_programs_own),
+        cmocka_unit_test(signals_are_forwarded),
+        cmocka_unit_test(a_static_program_runs_and_we_say_why_it_has_no_profile),
+        cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(version_and_help),
+        cmocka_unit_test(sidecar_ends_with_its_process),
+        cmocka_unit_test(nothing_is_left_behind),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
