@@ -35,3 +35,4 @@ if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs withou
   si_test(run_test c)
   add_dependencies(run_test si si_probe)
 endif()
+si_test(sandbox_test c si_script)
