@@ -1,0 +1,311 @@
+/* Route: everything about an application on one page, small. Workers' threads. */
+#include <math.h>
+#include <si/si.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handlers.h"
+#include "series.h"
+
+#define BUCKETS 128
+#define TYPES 16
+#define SEGMENTS 8
+#define MOVERS 8
+#define MOVER_LEAST 0.01   /* a change of less than a hundredth of the profile is no news */
+#define FRAME_LEAST 0.0005 /* frames with less are not looked up by name */
+#define HEALTH 24
+
+typedef struct line { /* averages over buckets of time */
+    int64_t from_ms, bucket_ms;
+    double sums[BUCKETS], all, last;
+    uint32_t counts[BUCKETS], count;
+} line;
+
+static void line_add(line *l, int64_t t, double value) {
+    int64_t bucket = (t - l->from_ms) / l->bucket_ms;
+    if (bucket < 0 || bucket >= BUCKETS) return;
+    l->sums[bucket] += value;
+    l->counts[bucket]++;
+    l->all += value;
+    l->count++;
+    l->last = value;
+}
+
+static void put_line(si__json_writer *json, const line *l) {
+    si__json_array_begin(json, "points");
+    for (int i = 0; i < BUCKETS; i++) {
+        if (!l->counts[i]) continue;
+        si__json_array_begin(json, NULL);
+        si__json_put_int(json, NULL, l->from_ms + i * l->bucket_ms);
+        si__json_put_number(json, NULL, l->sums[i] / l->counts[i]);
+        si__json_array_end(json);
+    }
+    si__json_array_end(json);
+}
+
+static line line_for(const si__range *range) {
+    int64_t bucket = si__bucket_ms(range);
+    return (line){.from_ms = range->from_ms - range->from_ms % bucket, .bucket_ms = bucket};
+}
+
+/* ---- Profiles ---- */
+
+typedef struct profile_type {
+    char name[64], unit[32];
+} profile_type;
+
+static size_t read_types(si__request *request, int64_t app, profile_type types[TYPES]) {
+    si__db *db = &request->reader->db;
+    size_t count = 0;
+    sqlite3_stmt *read = si__db_prepare(db, "SELECT type,unit FROM profile_type WHERE app=? ORDER BY type LIMIT ?");
+    si__db_bind(read, "ii", app, (int64_t)TYPES);
+    while (count < TYPES && si__db_step(db, read) == 1) {
+        snprintf(types[count].name, sizeof types[count].name, "%s", si__db_text(read, 0));
+        snprintf(types[count].unit, sizeof types[count].unit, "%s", si__db_text(read, 1));
+        count++;
+    }
+    if (read) sqlite3_reset(read);
+    return count;
+}
+
+static int add_profile(void *arg, const si__profile_row *row) {
+    double available = (double)row->duration_ns * row->cores, value = (double)row->total;
+    if (!strcmp(row->type, "cpu")) value = available > 0 ? value / available : 0;
+    line_add(arg, row->start_ms, value);
+    return 0;
+}
+
+static void put_types(si__request *request, si__json_writer *json, const si__range *range, const profile_type *types,
+                      size_t count) {
+    si__json_array_begin(json, "types");
+    for (size_t i = 0; i < count; i++) {
+        line l = line_for(range);
+        si__read_profiles(request->reader, range, types[i].name, add_profile, &l);
+        si__json_object_begin(json, NULL);
+        si__json_put_string(json, "type", types[i].name);
+        si__json_put_string(json, "unit", strcmp(types[i].name, "cpu") ? types[i].unit : "ratio");
+        if (l.count) {
+            si__json_put_number(json, "last", l.last);
+            si__json_put_number(json, "avg", l.all / l.count);
+        } else {
+            si__json_put_null(json, "last");
+            si__json_put_null(json, "avg");
+        }
+        put_line(json, &l);
+        si__json_object_end(json);
+    }
+    si__json_array_end(json);
+}
+
+/* ---- Movers: functions whose own share changed against the time before ---- */
+
+typedef struct mover {
+    char function[512], module[128];
+    const char *type;
+    double before, after;
+} mover;
+
+typedef struct movers {
+    mover *items;
+    size_t count, capacity;
+} movers;
+
+/* Self values per frame. */
+static int by_frame(si__reader *reader, const si__sum *nodes, si__sum *frames) {
+    size_t count = si__sum_count(nodes);
+    si__entry *entries = malloc((count + 1) * sizeof *entries);
+    int failed = entries ? SI_OK : SI_ENOMEM;
+    if (entries) si__sum_entries(nodes, entries);
+    for (size_t i = 0; i < count && !failed; i++) {
+        si__place place = si__places_get(reader->places, &reader->db, entries[i].node);
+        failed = si__sum_add(frames, place.frame, 0, entries[i].value);
+    }
+    free(entries);
+    return failed;
+}
+
+static int add_share(movers *all, size_t first, const si__frame_row *row, const char *type, double share,
+                     int is_after) {
+    for (size_t i = first; i < all->count; i++) {
+        mover *m = &all->items[i];
+        if (strncmp(m->function, row->function, sizeof m->function - 1) != 0 ||
+            strncmp(m->module, row->module, sizeof m->module - 1) != 0)
+            continue;
+        *(is_after ? &m->after : &m->before) += share;
+        return SI_OK;
+    }
+    if (all->count == all->capacity) {
+        size_t capacity = all->capacity ? all->capacity * 2 : 64;
+        mover *more = realloc(all->items, capacity * sizeof *more);
+        if (!more) return SI_ENOMEM;
+        all->items = more;
+        all->capacity = capacity;
+    }
+    mover *m = &all->items[all->count++];
+    *m = (mover){.type = type};
+    snprintf(m->function, sizeof m->function, "%s", row->function);
+    snprintf(m->module, sizeof m->module, "%s", row->module);
+    *(is_after ? &m->after : &m->before) = share;
+    return SI_OK;
+}
+
+/* A function has a frame for each of its lines: they are joined by name here. */
+static int add_shares(si__reader *reader, movers *all, size_t first, const si__sum *frames, int64_t total,
+                      const char *type, int is_after) {
+    size_t count = si__sum_count(frames);
+    si__entry *entries = malloc((count + 1) * sizeof *entries);
+    int failed = entries ? SI_OK : SI_ENOMEM;
+    if (entries) si__sum_entries(frames, entries);
+    for (size_t i = 0; i < count && !failed; i++) {
+        si__frame_row row;
+        double share = (double)entries[i].value / (double)total;
+        if (share < FRAME_LEAST || si__read_frame(reader, entries[i].node, &row)) continue;
+        failed = add_share(all, first, &row, type, share, is_after);
+    }
+    free(entries);
+    return failed;
+}
+
+static int compare_type(si__request *request, const si__range *range, const char *type, movers *all) {
+    si__range windows[2] = {*range, *range};
+    size_t first = all->count;
+    windows[0].to_ms = range->from_ms;
+    windows[0].from_ms = range->from_ms - (range->to_ms - range->from_ms);
+    si__merge merges[2] = {{0}, {0}};
+    int failed = SI_OK, comparable = 1;
+    for (int i = 0; i < 2 && !failed; i++) {
+        failed = si__read_merge(request->reader, &windows[i], type, &merges[i]);
+        comparable &= !failed && merges[i].total > 0;
+    }
+    for (int i = 0; i < 2 && !failed && comparable; i++) {
+        si__sum *frames = si__sum_new();
+        failed = frames ? by_frame(request->reader, merges[i].sum, frames) : SI_ENOMEM;
+        if (!failed) failed = add_shares(request->reader, all, first, frames, merges[i].total, type, i);
+        si__sum_free(frames);
+    }
+    si__merge_clear(&merges[0]);
+    si__merge_clear(&merges[1]);
+    return failed;
+}
+
+static int by_change(const void *a, const void *b) {
+    double x = fabs(((const mover *)a)->after - ((const mover *)a)->before);
+    double y = fabs(((const mover *)b)->after - ((const mover *)b)->before);
+    return (x < y) - (x > y);
+}
+
+static void put_movers(si__request *request, si__json_writer *json, const si__range *range, const profile_type *types,
+                       size_t count) {
+    movers all = {0};
+    for (size_t i = 0; i < count; i++)
+        if (compare_type(request, range, types[i].name, &all)) break; /* out of memory: the rest of the page stands */
+    if (all.count) qsort(all.items, all.count, sizeof *all.items, by_change);
+    si__json_array_begin(json, "movers");
+    for (size_t i = 0; i < all.count && i < MOVERS; i++) {
+        const mover *m = &all.items[i];
+        if (fabs(m->after - m->before) < MOVER_LEAST) break;
+        si__json_object_begin(json, NULL);
+        si__json_put_string(json, "type", m->type);
+        si__json_put_string(json, "function", m->function);
+        si__json_put_string(json, "module", m->module);
+        si__json_put_number(json, "before", m->before);
+        si__json_put_number(json, "after", m->after);
+        si__json_object_end(json);
+    }
+    si__json_array_end(json);
+    free(all.items);
+}
+
+/* ---- The rest ---- */
+
+static void put_segments(si__request *request, si__json_writer *json, const si__range *range) {
+    si__segment_sums sums = {0};
+    si__read_segments(request->reader, range, si__segment_add, &sums);
+    si__segment_sort(&sums);
+    si__json_array_begin(json, "segments");
+    for (size_t i = 0; i < sums.count && i < SEGMENTS; i++) {
+        si__json_object_begin(json, NULL);
+        si__json_put_string(json, "name", sums.items[i].name);
+        si__json_put_string(json, "kind", sums.items[i].kind);
+        si__json_put_number(json, "p95_ms", si__sketch_quantile(sums.items[i].all, 0.95) / 1e6);
+        si__json_put_uint(json, "count", sums.items[i].count);
+        si__json_object_end(json);
+    }
+    si__json_array_end(json);
+    si__segment_clear(&sums);
+}
+
+static void put_errors(si__request *request, si__json_writer *json, const si__range *range) {
+    si__db *db = &request->reader->db;
+    sqlite3_stmt *count =
+        si__db_prepare(db, "SELECT sum(count) FROM error WHERE app=?1 AND t>=?2 AND t<?3 AND (?4=0 OR source=?4)");
+    si__db_bind(count, "iiii", range->app, range->from_ms, range->to_ms, range->source);
+    si__json_object_begin(json, "errors");
+    si__json_put_int(json, "count", si__db_int(db, count, 0));
+    si__errors_write(request, json, range);
+    si__json_object_end(json);
+}
+
+typedef struct health {
+    si__json_writer *json;
+    const si__range *range;
+    char name[256], unit[32];
+    line l;
+    int told;
+} health;
+
+static void end_metric(health *h) {
+    if (!h->l.count || h->told >= HEALTH) return;
+    h->told++;
+    si__json_object_begin(h->json, NULL);
+    si__json_put_string(h->json, "name", h->name);
+    si__json_put_string(h->json, "unit", h->unit);
+    si__json_put_number(h->json, "last", h->l.last);
+    put_line(h->json, &h->l);
+    si__json_object_end(h->json);
+}
+
+/* Rows come by name: the sources of a name are averaged. */
+static int add_health(void *arg, const si__point_row *row) {
+    health *h = arg;
+    if (strcmp(h->name, row->name) != 0) {
+        end_metric(h);
+        h->l = line_for(h->range);
+        snprintf(h->name, sizeof h->name, "%s", row->name);
+        snprintf(h->unit, sizeof h->unit, "%s", row->unit);
+    }
+    line_add(&h->l, row->t, row->average);
+    return 0;
+}
+
+static void put_health(si__request *request, si__json_writer *json, const si__range *range) {
+    health *h = calloc(1, sizeof *h);
+    si__json_array_begin(json, "health");
+    if (h) {
+        h->json = json;
+        h->range = range;
+        si__read_points(request->reader, range, NULL, add_health, h);
+        end_metric(h);
+    }
+    si__json_array_end(json);
+    free(h);
+}
+
+void si__handle_overview(si__request *request) {
+    si__range range;
+    profile_type types[TYPES];
+    si__json_writer json = {0};
+    if (si__request_range(request, &range)) return;
+    size_t count = read_types(request, range.app, types);
+    si__json_object_begin(&json, NULL);
+    put_types(request, &json, &range, types, count);
+    put_segments(request, &json, &range);
+    put_errors(request, &json, &range);
+    put_movers(request, &json, &range, types, count);
+    si__alerts_write_firing(request, &json, range.app);
+    si__annotations_write(request, &json, &range);
+    put_health(request, &json, &range);
+    si__json_object_end(&json);
+    si__answer_json(request, 200, &json);
+}
