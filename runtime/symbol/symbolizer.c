@@ -12,6 +12,7 @@
 #include "demangle.h"
 #include "dwarf_frames.h"
 #include "elf_symbols.h"
+#include "entry_point.h"
 #include "function_range.h"
 #include "object.h"
 #include "query.h"
@@ -162,7 +163,7 @@ static void resolve_opened(batch *b, const si__object *object) {
     si__elf_symbols(object->elf, b->queries, b->count);
     if (object->debug_elf) si__elf_symbols(object->debug_elf, b->queries, b->count);
     si__elf_plt(object->elf, b->queries, b->count);
-
+    si__entry_point_symbols(object, b->queries, b->count);
     answer_all(b, object);
 }
 

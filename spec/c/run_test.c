@@ -117,6 +117,18 @@ static void pprof_is_written_too(void **state) {
         0);
 }
 
+static void a_stripped_program_still_has_start_and_main(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(
+        exit_code(shell(out, sizeof out, "strip work -o work-stripped && " SI " run --folded out4 -- ./work-stripped")),
+        0);
+    double total = folded_sum("out4/cpu.folded", "");
+    assert_true(total > 2.5e6);
+    assert_true(folded_sum("out4/cpu.folded", ";main;[work-stripped+0x") > total * 0.5);
+    assert_true(folded_sum("out4/cpu.folded", "_start;") > total * 0.5);
+}
+
 static void children_are_observed(void **state) {
     (void)state;
     char out[4096];
@@ -242,6 +254,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folded_tells_where_the_time_went),
         cmocka_unit_test(pprof_is_written_too),
+        cmocka_unit_test(a_stripped_program_still_has_start_and_main),
         cmocka_unit_test(children_are_observed),
         cmocka_unit_test(output_and_exit_are_the_programs_own),
         cmocka_unit_test(signals_are_forwarded),
