@@ -184,12 +184,15 @@ static void retire_rest(request *q) {
         if (!p->tables[j].wanted) si__arena_retire(&p->book, p->tables[j].extent);
 }
 
-/* The last resort when not even a root finds room: withdraw everything, and begin with an empty arena. */
+/* The last resort when there is room, but not in one piece: withdraw everything, and begin with an empty arena. Walks
+   find no rows until the next root is published, some milliseconds later. */
 static int withdraw(request *q) {
     si__publication *p = q->publication;
     if (si__arena_reserve(&p->book, p->table_count)) return SI_ENOMEM;
-    for (size_t j = 0; j < p->table_count; j++) si__arena_retire(&p->book, p->tables[j].extent);
-    p->table_count = 0;
+    for (size_t j = 0; j < p->table_count; j++) {
+        si__arena_retire(&p->book, p->tables[j].extent);
+        p->tables[j].extent = (si__extent){0, 0};
+    }
     si__arena_publish(&p->book, (si__extent){0, 0});
     si__arena_reclaim(&p->book, RECLAIM_WAIT_MS);
     for (size_t i = 0; i < q->table_count; i++) q->tables[i].extent = (si__extent){0, 0};
@@ -201,6 +204,18 @@ static void adopt_tables(request *q) {
     free(q->publication->tables);
     q->publication->tables = q->tables;
     q->publication->table_count = q->table_count;
+}
+
+/* After a first root that some tables found no room for. */
+static void publish_again(request *q) {
+    si__arena_book *book = &q->publication->book;
+    si__arena_reclaim(book, RECLAIM_WAIT_MS); /* what was retired may have made room */
+    if (place(q) > 0 && !withdraw(q)) (void)place(q);
+    si__extent root = si__arena_take(book, root_bytes(q->count));
+    if (root.count && !si__arena_reserve(book, 0))
+        publish_root(q, root);
+    else
+        si__arena_give(book, root); /* the tables placed now are named by the next root */
 }
 
 static int publish(request *q) {
@@ -225,16 +240,8 @@ static int publish(request *q) {
     retire_rest(q);
     size_t missing = place(q);
     publish_root(q, root);
-    if (missing) { /* what was retired may have made room */
-        si__arena_reclaim(book, RECLAIM_WAIT_MS);
-        root = si__arena_take(book, bytes);
-        (void)place(q);
-        if (root.count && !si__arena_reserve(book, 0))
-            publish_root(q, root);
-        else
-            si__arena_give(book, root);
-    }
     adopt_tables(q);
+    if (missing) publish_again(q);
     si__unwind_cache_trim(q->cache);
     return 0;
 }
