@@ -22,19 +22,28 @@
 #include "native/unwind.h"
 #include "si/si.h"
 
-enum { ALTERNATE_STACK_BYTES = 32 * 1024, TEXT_BYTES = 64 };
+enum { ALTERNATE_STACK_BYTES = 32 * 1024, TEXT_BYTES = 64, GUARDS_MAX = 32 };
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 enum { CRASH_SIGNALS = sizeof crash_signals / sizeof crash_signals[0] };
 
-/* One si_guard that is running on this thread; the innermost first. */
+/* One si_guard that is running on a thread. */
 typedef struct guarded {
     sigjmp_buf back;
-    struct guarded *outer;
+    uintptr_t frame; /* of the si_guard */
     int recorded;
 } guarded;
 
-static __thread guarded *guard_now __attribute__((tls_model("initial-exec")));
+/* What a thread that has called si_guard keeps until it ends: its guards, the innermost last, and an alternate stack,
+   which a handler needs after a stack overflow. Not in si_guard's frame, because a frame may be left by an exception or
+   longjmp. */
+typedef struct guard_record {
+    int depth;
+    guarded guards[GUARDS_MAX];
+    char alternate[ALTERNATE_STACK_BYTES];
+} guard_record;
+
+static __thread guard_record *record_now __attribute__((tls_model("initial-exec")));
 
 /* ---- Recording: in the handler ---- */
 
@@ -106,6 +115,7 @@ static void record(int signal, const siginfo_t *info, const void *ucontext, unsi
     pcs[0] = regs.pc;
     if (walkable(regs.sp, lo, hi)) {
         stack_flags = 0;
+        if (regs.sp < lo) lo = regs.sp;
         frames = si__unwind(si__probe_region(), slot, &regs, lo, hi, pcs, SI__FRAMES_MAX, &stack_flags);
     }
     event->time_ns = si__now_ns();
@@ -168,20 +178,23 @@ static void pass_on(int index, siginfo_t *info, void *ucontext) {
     si__libc_real.pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* A guard whose frame is gone, because an exception or a longjmp went through it: nobody may go back there. */
-static int is_left(const guarded *guard, const void *ucontext) {
+/* Whether the guard's frame is gone: an exception or a longjmp went through it, and nobody may go back there. The stack
+   grows down, so code at `sp` cannot be called from a frame below it on the same stack. */
+static int is_left(const guarded *guard, uint64_t sp) {
     si__thread *self = si__thread_self();
-    si__regs regs;
-    uint64_t hi = 0, lo = self && self->slot ? si__thread_stack(self->slot, &hi) : 0;
-    si__regs_from_ucontext(&regs, ucontext);
-    return regs.sp >= lo && regs.sp < hi && regs.sp > (uint64_t)(uintptr_t)guard;
+    uint64_t lo = 0, hi = UINT64_MAX; /* not observed: then there is one stack, for all we know */
+    if (self && self->slot) lo = si__thread_stack(self->slot, &hi);
+    return sp >= lo && sp < hi && guard->frame >= lo && guard->frame <= sp;
 }
 
 static void on_crash(int signal, siginfo_t *info, void *ucontext) {
-    guarded *guard = guard_now;
+    guard_record *all = record_now;
+    guarded *guard = all && all->depth > 0 ? &all->guards[all->depth - 1] : NULL;
+    si__regs regs;
+    si__regs_from_ucontext(&regs, ucontext);
     /* A signal that another process sent is no crash of the guarded function. */
     int own = info->si_code > 0 || info->si_pid == getpid();
-    if (guard && own && !is_left(guard, ucontext)) {
+    if (guard && own && !is_left(guard, regs.sp)) {
         if (guard->recorded) record(signal, info, ucontext, SI__EVENT_GUARDED);
         siglongjmp(guard->back, 1);
     }
@@ -220,63 +233,69 @@ static void leave_guards(void) {
     atomic_flag_clear_explicit(&actions_lock, memory_order_release);
 }
 
-/* ---- The alternate stack: a handler needs one after a stack overflow ---- */
+/* ---- A thread's record ---- */
 
-static pthread_key_t alternate_key;
-static _Atomic int alternate_key_made;
+static pthread_key_t record_key;
+static _Atomic int record_key_made;
 
-static void free_alternate(void *at) {
+static void free_record(void *at) {
+    guard_record *all = at;
     stack_t now, none = {.ss_flags = SS_DISABLE};
-    if (sigaltstack(NULL, &now) == 0 && now.ss_sp == at) sigaltstack(&none, NULL);
-    munmap(at, ALTERNATE_STACK_BYTES);
+    while (all->depth-- > 0) leave_guards(); /* the thread ended inside */
+    if (sigaltstack(NULL, &now) == 0 && now.ss_sp == all->alternate) sigaltstack(&none, NULL);
+    record_now = NULL;
+    munmap(all, sizeof *all);
 }
 
-static void make_alternate_key(void) {
-    if (pthread_key_create(&alternate_key, free_alternate) == 0) atomic_store(&alternate_key_made, 1);
+static void make_record_key(void) {
+    if (pthread_key_create(&record_key, free_record) == 0) atomic_store(&record_key_made, 1);
 }
 
-/* Gives this thread an alternate stack for the rest of its life, unless the host has given it one. */
-static void ensure_alternate(void) {
+static guard_record *own_record(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    stack_t now;
-    if (sigaltstack(NULL, &now) != 0 || !(now.ss_flags & SS_DISABLE)) return;
-    pthread_once(&once, make_alternate_key);
-    if (!atomic_load(&alternate_key_made)) return;
-    void *at = pthread_getspecific(alternate_key);
-    if (!at) {
-        at = mmap(NULL, ALTERNATE_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (at == MAP_FAILED) return;
-        if (pthread_setspecific(alternate_key, at) != 0) {
-            munmap(at, ALTERNATE_STACK_BYTES);
-            return;
-        }
+    if (record_now) return record_now;
+    pthread_once(&once, make_record_key);
+    if (!atomic_load(&record_key_made)) return NULL;
+    void *at = mmap(NULL, sizeof(guard_record), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return NULL;
+    if (pthread_setspecific(record_key, at) != 0) {
+        munmap(at, sizeof(guard_record));
+        return NULL;
     }
-    stack_t ours = {.ss_sp = at, .ss_size = ALTERNATE_STACK_BYTES};
-    sigaltstack(&ours, NULL);
+    return record_now = at;
+}
+
+/* For the rest of the thread's life, unless the host has given it one. */
+static void set_alternate(guard_record *all) {
+    stack_t now, ours = {.ss_sp = all->alternate, .ss_size = sizeof all->alternate};
+    if (sigaltstack(NULL, &now) == 0 && (now.ss_flags & SS_DISABLE)) sigaltstack(&ours, NULL);
 }
 
 int si_guard(si_runtime *runtime, int (*fn)(void *), void *arg) {
     if (!fn) return SI_EINVAL;
-    guarded here;
-    /* Guards that were left sideways lie below this frame: the stack grows down. */
-    while (guard_now && guard_now < &here) {
-        guard_now = guard_now->outer;
-        if (!guard_now) leave_guards();
-    }
-    here.outer = guard_now;
-    here.recorded = runtime != NULL;
-    volatile int result = SI_ECRASHED;
     int saved = errno;
-    ensure_alternate();
-    if (!here.outer) enter_guards();
+    guard_record *all = own_record();
+    if (!all) {
+        errno = saved;
+        return SI_ENOMEM;
+    }
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    for (; all->depth > 0 && is_left(&all->guards[all->depth - 1], frame); all->depth--) leave_guards();
+    if (all->depth == GUARDS_MAX) return fn(arg); /* the one around it catches */
+    set_alternate(all);
+    enter_guards();
+    const int depth = all->depth;
+    guarded *here = &all->guards[depth];
+    here->frame = frame;
+    here->recorded = runtime != NULL;
+    volatile int result = SI_ECRASHED;
     errno = saved;
-    if (sigsetjmp(here.back, 1) == 0) {
-        guard_now = &here;
+    if (sigsetjmp(here->back, 1) == 0) {
+        all->depth = depth + 1;
         result = fn(arg);
     }
     saved = errno;
-    guard_now = here.outer;
-    if (!here.outer) leave_guards();
+    for (all = record_now; all->depth > depth; all->depth--) leave_guards();
     errno = saved;
     return result;
 }
