@@ -17,8 +17,8 @@ route {
 }
 
 -- One cause, one message: while the machine as a whole is short of CPU, a slow segment is no news.
-inhibit {
-  source = { rule = "host_cpu_high" },
-  target = { rule = "segment_slow" },
-  equal = { "app", "host" },
-}
+-- inhibit {
+--   source = { rule = "host_cpu_high" },
+--   target = { rule = "segment_slow" },
+--   equal = { "app", "host" },
+-- }

@@ -124,7 +124,9 @@ local function check_known(match, set, at)
     end
     if not found and not set.has_other_rules then
       local near = fields.nearest(wanted, names)
-      fields.problem(at, "rule", 'no rule is called "' .. wanted .. '"' .. (near and ('. Did you mean "' .. near .. '"?') or ""))
+      -- a slip of the keyboard is an error; otherwise the rule may just have been taken out of its file
+      fields.problem(at, "rule", 'no rule is called "' .. wanted .. '"' .. (near and ('. Did you mean "' .. near .. '"?') or ""),
+        near and "error" or "warning")
     end
   end
   for _, wanted in ipairs(match.severity or {}) do

@@ -74,6 +74,7 @@ void si__cadence_tick(si__script *script) {
         lua_pushcfunction(script->set->sandbox->L, ask_when);
         lua_pushlightuserdata(script->set->sandbox->L, &c);
         if (si__sandbox_call(script->set->sandbox, 1, 0, error, sizeof error) != 0) {
+            error[strcspn(error, "\n")] = '\0';
             si__ruleset_show_path(script->set, error, shown, sizeof shown);
             si__script_log(script, SI_LOG_WARN, "cadence: %s", shown);
             c.result = script->set->cadence;

@@ -140,7 +140,11 @@ static int core_problem(lua_State *L) {
     int warning = strcmp(luaL_checkstring(L, 1), "warning") == 0;
     const char *file = luaL_checkstring(L, 2), *message = luaL_checkstring(L, 4);
     int line = (int)luaL_checkinteger(L, 3);
-    if (set->loaded) return warning ? 0 : luaL_error(L, "%s:%d: %s", file, line, message);
+    if (set->loaded) { /* a tail call leaves no frame of the file's: then the rule's own place is shown instead */
+        if (warning) return 0;
+        lua_pushstring(L, line > 0 ? lua_pushfstring(L, "%s:%d: %s", file, line, message) : message);
+        return lua_error(L);
+    }
     si__ruleset_problem(set, warning, file, line, message);
     return 0;
 }

@@ -159,22 +159,23 @@ static int do_call(si__ruleset *set, call *c, char *error, size_t error_bytes) {
 
 /* At most one line a second and rule; after 100 in a row the rule is disabled. Running out of time weighs as ten. */
 static void rule_failed(si__script *script, si__rule *rule, const char *error) {
-    char shown[SI__ERROR_BYTES + 64];
-    si__ruleset_show_path(script->set, error, shown, sizeof shown);
+    char shown[SI__ERROR_BYTES + 256];
+    if (!si__ruleset_show_path(script->set, error, shown, sizeof shown))
+        snprintf(shown, sizeof shown, "%s:%d: %s", rule->path, rule->line, error);
+    char *traceback = strchr(shown, '\n');
+    if (traceback) *traceback++ = '\0';
+    snprintf(rule->error, sizeof rule->error, "%.255s", shown);
     rule->errors_in_row += script->set->sandbox->out_of_time ? 10 : 1;
     if (rule->last_log_ms && script->now_ms >= rule->last_log_ms && script->now_ms - rule->last_log_ms < 1000) {
         rule->unlogged++;
     } else {
-        if (rule->unlogged)
-            si__script_log(script, SI_LOG_WARN, "rule \"%s\": %s (and %u more errors)", rule->name, shown,
-                           rule->unlogged);
-        else
-            si__script_log(script, SI_LOG_WARN, "rule \"%s\": %s", rule->name, shown);
+        char more[48] = "";
+        if (rule->unlogged) snprintf(more, sizeof more, " (and %u more errors)", rule->unlogged);
+        si__script_log(script, SI_LOG_WARN, "rule \"%s\": %s%s", rule->name, shown, more);
+        if (traceback) si__script_log(script, SI_LOG_DEBUG, "rule \"%s\": %s", rule->name, traceback);
         rule->last_log_ms = script->now_ms;
         rule->unlogged = 0;
     }
-    shown[strcspn(shown, "\n")] = '\0';
-    snprintf(rule->error, sizeof rule->error, "%.255s", shown);
     if (rule->errors_in_row < SI__ERRORS_IN_ROW || rule->disabled) return;
     rule->disabled = 1;
     si__script_log(script, SI_LOG_ERROR,

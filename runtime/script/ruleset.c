@@ -83,7 +83,7 @@ static const si__source *split_message(const si__ruleset *set, const char *messa
     return NULL;
 }
 
-void si__ruleset_show_path(const si__ruleset *set, const char *message, char *out, size_t out_bytes) {
+int si__ruleset_show_path(const si__ruleset *set, const char *message, char *out, size_t out_bytes) {
     int line;
     const char *rest;
     const si__source *s = split_message(set, message, &line, &rest);
@@ -91,6 +91,7 @@ void si__ruleset_show_path(const si__ruleset *set, const char *message, char *ou
         snprintf(out, out_bytes, "%s:%d: %s", s->path, line, rest);
     else
         snprintf(out, out_bytes, "%s", message);
+    return s != NULL;
 }
 
 /* A Lua error as a problem of its file: first line only, the traceback adds nothing here. */

@@ -121,8 +121,8 @@ typedef struct si__ruleset {
  * run. */
 si__ruleset *si__ruleset_new(si__source_list *sources, int partial);
 void si__ruleset_free(si__ruleset *set);
-/* Rewrites "health.lua:3: x" to the file's path. */
-void si__ruleset_show_path(const si__ruleset *set, const char *message, char *out, size_t out_bytes);
+/* Rewrites "health.lua:3: x" to the file's path. Returns whether the message did name a file of the set. */
+int si__ruleset_show_path(const si__ruleset *set, const char *message, char *out, size_t out_bytes);
 /* Records "path:line: message". */
 void si__ruleset_problem(si__ruleset *set, int warning, const char *file, int line, const char *message);
 

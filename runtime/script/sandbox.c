@@ -27,14 +27,16 @@ static int64_t cpu_now_ns(void) {
 /* CPU time and not wall time: a busy machine must not get innocent rules disabled. */
 static void count_hook(lua_State *L, lua_Debug *ar) {
     si__sandbox *sandbox = si__sandbox_of(L);
-    (void)ar;
     int64_t now = cpu_now_ns();
     if (!sandbox->start_ns) sandbox->start_ns = now;
     if (now - sandbox->start_ns > sandbox->budget_ns) sandbox->killed = 1;
     sandbox->work = 0;
     if (sandbox->killed) {
         lua_sethook(L, count_hook, LUA_MASKCOUNT, 1);
-        luaL_error(L, "stopped: it used more than %d ms of CPU time", (int)(sandbox->budget_ns / 1000000));
+        lua_getinfo(L, "Sl", ar);
+        lua_pushfstring(L, "%s:%d: stopped: it used more than %d ms of CPU time", ar->short_src, ar->currentline,
+                        (int)(sandbox->budget_ns / 1000000));
+        lua_error(L);
     }
     lua_sethook(L, count_hook, LUA_MASKCOUNT, sandbox->used_bytes > HEAVY_BYTES ? HOOK_COUNT_HEAVY : HOOK_COUNT);
 }

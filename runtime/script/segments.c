@@ -69,6 +69,7 @@ static void rename_segment(si__script *script, const char *raw, rename_call *c) 
     lua_pushlightuserdata(script->set->sandbox->L, c);
     if (si__sandbox_call(script->set->sandbox, 1, 0, error, sizeof error) == 0) return;
     c->name[0] = '\0';
+    error[strcspn(error, "\n")] = '\0';
     si__ruleset_show_path(script->set, error, shown, sizeof shown);
     si__script_log(script, SI_LOG_WARN, "segment \"%s\" keeps its name: %s", raw, shown);
 }
