@@ -2,10 +2,13 @@
 #include "collector.h"
 
 extern const si__collector si__collector_cpu, si__collector_segment, si__collector_error;
+extern const si__collector si__collector_process, si__collector_host;
 
 const si__collector *const si__collectors[] = {
     &si__collector_cpu,
     &si__collector_segment,
     &si__collector_error,
+    &si__collector_process,
+    &si__collector_host,
     NULL,
 };
