@@ -142,17 +142,18 @@ demo_counts() {
 }
 
 demo_result() {
-    local counts number kind missing=()
+    local counts number kind kinds=0 missing=()
     step "Stopping the load and the shop, which sends what it still has"
     demo_stop load shop inventory
     counts=$(demo_counts) || die "cannot read $DEMO_DATA/si.db"
     step "Arrived at the dashboard"
     while read -r number kind; do
         printf '    %8d %s\n' "$number" "${kind%,}"
+        kinds=$((kinds + 1))
         ((number > 0)) || missing+=("${kind%,}")
     done <<<"$counts"
     ((${#missing[@]} == 0)) || die "nothing arrived of: ${missing[*]}"
-    [[ $kind == alerts ]] || die "the dashboard's store could not be read whole"
+    ((kinds == 5)) || die "the dashboard's store could not be read whole"
 }
 
 # demo_stop NAME...: asks politely, waits eight seconds for all together, then insists.
