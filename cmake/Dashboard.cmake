@@ -3,6 +3,8 @@ pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
 
+option(SI_DASHBOARD_SELF "Let si-dashboard profile itself with the embedded runtime" ON)
+
 # ---- The page: dashboard/web bundled by node, then turned into C arrays ----
 set(SI_WEB_DIR ${CMAKE_BINARY_DIR}/web)
 set(SI_WEB_C ${CMAKE_BINARY_DIR}/generated/embedded_web.c)
@@ -40,7 +42,7 @@ target_link_libraries(si_dashboard PUBLIC si_runtime si_script si_notify si_repo
 
 add_executable(si-dashboard dashboard/server/main.c dashboard/server/self.c)
 target_link_libraries(si-dashboard PRIVATE si_dashboard)
-if(EXISTS ${CMAKE_SOURCE_DIR}/runtime/runtime.c AND EXISTS ${CMAKE_SOURCE_DIR}/runtime/notify/notify.c AND EXISTS ${CMAKE_SOURCE_DIR}/runtime/report/upload.c AND EXISTS ${CMAKE_SOURCE_DIR}/runtime/profile/pprof.c)
+if(SI_DASHBOARD_SELF)
   target_compile_definitions(si-dashboard PRIVATE SI_WITH_RUNTIME=1)
 endif()
 install(TARGETS si-dashboard RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

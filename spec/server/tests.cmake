@@ -1,1 +1,7 @@
 # One line per test of the dashboard server: si_test(NAME_test server libraries...)
+add_library(si_server_spec STATIC server/dashboard.c server/made_report.c) # a real server process, people, agents, reports
+target_compile_options(si_server_spec PRIVATE -Wno-conversion)
+target_compile_definitions(si_server_spec PRIVATE SI_BINARY_DIR="${CMAKE_BINARY_DIR}")
+target_link_libraries(si_server_spec PUBLIC si_dashboard si_report PkgConfig::CURL m)
+add_dependencies(si_server_spec si-dashboard)
+si_test(ingest_test server si_server_spec PkgConfig::SQLITE PkgConfig::SODIUM)
