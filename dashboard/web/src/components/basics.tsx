@@ -88,8 +88,8 @@ export function Popover({label, icon, text, children, left = false, quiet = fals
   }, [open]);
   return (
     <div class="pop" ref={root}>
-      <button type="button" class={'button' + (quiet ? ' quiet' : '') + (text === undefined ? ' icon' : '')} aria-expanded={open} aria-label={label} title={label} onClick={() => setOpen(!open)}>
-        {icon && <Icon name={icon} />}{text}{text !== undefined && <Icon name="down" />}
+      <button type="button" class={'button' + (quiet ? ' quiet' : '') + (text === undefined ? ' icon' : '')} aria-expanded={open} {...(text === undefined ? {'aria-label': label} : {})} title={label} onClick={() => setOpen(!open)}>
+        {icon && <Icon name={icon} />}{text !== undefined && text !== label && <span class="sr">{label}: </span>}{text}{text !== undefined && <Icon name="down" />}
       </button>
       {open && <div class={'popover' + (left ? ' left' : '')}>{children(close)}</div>}
     </div>

@@ -118,7 +118,7 @@ export function Sidebar() {
   }, [menuOpen.value]);
   return (
     <aside class={'sidebar' + (menuOpen.value ? ' open' : '')} id="sidebar">
-      <a class="brand" href="/" aria-label="si: applications"><Logo />si <small>{session.value?.version}</small></a>
+      <a class="brand" href="/" title="Applications"><Logo />si <small>{session.value?.version}</small></a>
       <Switcher />
       <nav class="nav" aria-label="Pages">
         {here && <>

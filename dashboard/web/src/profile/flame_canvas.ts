@@ -60,6 +60,7 @@ export class FlameCanvas {
   private height = 0;
   private scrollTop = 0;
   private characterWidth = 6.6;
+  private drawn = 0;
   /** Milliseconds that the last draw took; tests and curious people read it. */
   lastDrawMs = 0;
 
@@ -190,9 +191,11 @@ export class FlameCanvas {
     this.characterWidth = ctx.measureText('MMMMMMMMMM').width / 10;
     const firstRow = Math.max(0, Math.floor(this.scrollTop / FLAME_ROW));
     const lastRow = Math.min(scene.layout.rows.length, Math.ceil((this.scrollTop + this.height) / FLAME_ROW));
+    this.drawn = 0;
     for (let depth = firstRow; depth < lastRow; depth++) this.drawRow(ctx, scene, paint, depth);
     this.lastDrawMs = performance.now() - begun;
     this.canvas.dataset['drawMs'] = this.lastDrawMs.toFixed(2);
+    this.canvas.dataset['drawn'] = String(this.drawn);
     if (moving) this.request();
   }
 
@@ -201,6 +204,7 @@ export class FlameCanvas {
     const {tree, layout} = scene;
     visitRow(layout, layout.rows[depth]!, this.span.from, this.span.to, this.width, {
       node: (node, left, right) => {
+        this.drawn++;
         const width = right - left;
         const whole = width > 3 ? width - 1 : width; // a hairline between neighbours
         ctx.fillStyle = this.fill(scene, paint, node);
@@ -219,6 +223,7 @@ export class FlameCanvas {
         ctx.globalAlpha = 1;
       },
       dust: (left, right) => {
+        this.drawn++;
         ctx.fillStyle = paint.dust;
         ctx.fillRect(left, y, Math.max(1, right - left), FLAME_ROW - 1);
       },
