@@ -28,11 +28,11 @@ __attribute__((noinline, noclone)) static int level_three(void) {
 static inline __attribute__((always_inline)) int level_two(void) {
     return level_three() + 1;
 }
-static const uint32_t level_two_line = __LINE__ - 1;
+static const uint32_t level_two_line = __LINE__ - 2; /* the call */
 __attribute__((noinline, noclone)) static int level_one(void) {
     return level_two() + 1;
 }
-static const uint32_t level_one_line = __LINE__ - 1;
+static const uint32_t level_one_line = __LINE__ - 2; /* the call */
 
 typedef struct world {
     si__binaries *binaries;
