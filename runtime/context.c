@@ -2,12 +2,13 @@
 #include "context.h"
 
 #include <gnu/libc-version.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#include "../collectors/cgroup.h"
 
 static void hex16(const uint8_t bytes[16], char out[33]) {
     for (int i = 0; i < 16; i++) snprintf(out + i * 2, 3, "%02x", bytes[i]);
@@ -49,48 +50,8 @@ void si__context_fill(si__context *c, const si__settings *s, const si__identity 
     c->pid = id->pid;
 }
 
-/* The quota of one cgroup v2 directory in cores, or a huge number. */
-static double quota_of(const char *dir) {
-    char path[4200], text[64] = "";
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", dir);
-    FILE *file = fopen(path, "re");
-    if (!file) return 1e9;
-    double quota, period;
-    int got = fgets(text, sizeof text, file) ? sscanf(text, "%lf %lf", &quota, &period) : 0;
-    fclose(file);
-    return got == 2 && period > 0 && quota > 0 ? quota / period : 1e9;
-}
-
-/* The smallest quota from our cgroup up to the root. */
-static double cgroup_quota(void) {
-    char line[4096] = "", *dir = NULL;
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    while (file && fgets(line, sizeof line, file))
-        if (strncmp(line, "0::", 3) == 0) {
-            dir = line + 3;
-            dir[strcspn(dir, "\n")] = '\0';
-            break;
-        }
-    if (file) fclose(file);
-    double least = 1e9;
-    while (dir && *dir) {
-        double quota = quota_of(strcmp(dir, "/") == 0 ? "" : dir);
-        if (quota < least) least = quota;
-        char *slash = strrchr(dir, '/');
-        if (!slash || strcmp(dir, "/") == 0) break;
-        if (slash == dir)
-            slash[1] = '\0';
-        else
-            *slash = '\0';
-    }
-    return least;
-}
-
-double si__cores_available(void) {
-    cpu_set_t set;
-    double cores =
-        sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (double)sysconf(_SC_NPROCESSORS_ONLN);
-    double quota = cgroup_quota();
-    if (quota < cores) cores = quota;
-    return cores > 0 ? cores : 1;
+double si__own_cores(void) {
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const si__host host = {.root = "", .cpu_count = online > 0 ? (unsigned)online : 1};
+    return si__cores_available(&host);
 }

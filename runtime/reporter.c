@@ -223,7 +223,7 @@ static void start(si__reporter *r) {
     report->start_ms = r->start_ms ? r->start_ms : r->now_ms;
     report->end_ms = r->now_ms;
     r->start_ms = r->now_ms;
-    si__recorder_cut(r->parts.recorder, r->now_ms, si__cores_available(), report, &r->unresolved);
+    si__recorder_cut(r->parts.recorder, r->now_ms, si__own_cores(), report, &r->unresolved);
     if (si__worker_submit(r->parts.worker, resolve_work, resolve_after, r) != 0) finish(r);
 }
 
