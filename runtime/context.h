@@ -21,8 +21,7 @@ void si__identity_learn(si__identity *identity, const si__space *space, pid_t pi
 /* Fills the report's context. */
 void si__context_fill(si__context *context, const si__settings *settings, const si__identity *identity);
 
-/* CPU cores that this process may use: online ones, the affinity mask and cgroup quotas (cpu.max) taken into account.
- */
-double si__cores_available(void);
+/* CPU cores that this process may use: online ones, the affinity mask and cgroup quotas taken into account. */
+double si__own_cores(void);
 
 #endif
