@@ -9,10 +9,11 @@ rule "memory_growing" {
   watch = metric "process.memory.usage",
   every = "1m",
   when = function(s)
-    local trend = s:theil_sen("6h")
+    local trend, lately = s:theil_sen("6h"), s:theil_sen("1h")
     -- more than 5 % of what it has, every hour, steadily (tau), over at least half an hour of data
     return trend.n >= 6 and s:count("6h") >= 30 and trend.slope_per_hour > 0.05 * s:last()
       and trend.slope_per_hour > 8 * 2^20 and trend.tau > 0.7
+      and lately.slope_per_hour > 0.02 * s:last() -- and it has not stopped growing
   end,
   clear = function(s) return s:theil_sen("1h").slope_per_hour < 0.01 * s:last() end,
   hold = "30m",
@@ -27,8 +28,9 @@ rule "leak" {
   every = "1m",
   no_data_after = "30m",
   when = function(s)
-    local trend = s:theil_sen("6h")
+    local trend, lately = s:theil_sen("6h"), s:theil_sen("1h")
     return trend.n >= 6 and trend.slope_per_hour > 0.05 * s:last() and trend.tau > 0.6
+      and lately.slope_per_hour > 0.02 * s:last()
   end,
   hold = "30m",
   keep = "30m",

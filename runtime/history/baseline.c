@@ -10,7 +10,8 @@
 #include "select.h"
 #include "series.h"
 
-#define SKIP_MINUTES 5 /* the newest minutes are what is being judged, not part of what is usual */
+#define SKIP_MINUTES                                                                                                   \
+    15 /* the newest minutes are what is being judged, not part of what is usual: longer than rules hold */
 #define TREND_POINTS 72
 
 /* Averages of the slots whose number is in [first, last]; returns how many. */
@@ -39,7 +40,7 @@ static void baseline_compute(const si__series *series, int64_t now_ms, int64_t w
                              double floor, si__baseline *out) {
     double values[SI__MINUTE_SLOTS];
     const si__slots *slots = window_ms <= SI__MINUTE_SLOTS * series->minute.step_ms ? &series->minute : &series->ten;
-    int64_t skip = slots == &series->minute ? SKIP_MINUTES : 1;
+    int64_t skip = slots == &series->minute ? SKIP_MINUTES : 2;
     int64_t now_slot = si__slot_of(now_ms, slots->step_ms);
     *out = (si__baseline){.median = NAN, .mad = NAN, .p98 = NAN, .scale = NAN};
     out->same_hour = same_hour_yesterday(series, now_ms);
@@ -57,19 +58,18 @@ void si__series_baseline(si__series *series, int64_t now_ms, int64_t window_ms, 
     int64_t minute = si__slot_of(now_ms, 60000);
     if (!series->cache) series->cache = calloc(1, sizeof *series->cache);
     si__series_cache *cache = series->cache;
-    if (cache && cache->baseline.used && cache->baseline.minute == minute && cache->baseline.window_ms == window_ms &&
-        cache->baseline.min_points == min_points && cache->baseline.floor == floor) {
-        *out = cache->baseline.value;
+    for (size_t i = 0; cache && i < SI__KEPT_ANSWERS; i++) {
+        const si__kept_baseline *k = &cache->baselines[i];
+        if (!k->used || k->minute != minute || k->window_ms != window_ms || k->min_points != min_points ||
+            k->floor != floor)
+            continue;
+        *out = k->value;
         return;
     }
     baseline_compute(series, now_ms, window_ms, min_points, floor, out);
     if (!cache) return;
-    cache->baseline.used = 1;
-    cache->baseline.minute = minute;
-    cache->baseline.window_ms = window_ms;
-    cache->baseline.min_points = min_points;
-    cache->baseline.floor = floor;
-    cache->baseline.value = *out;
+    cache->baselines[cache->next_baseline++ % SI__KEPT_ANSWERS] = (si__kept_baseline){
+        .used = 1, .minute = minute, .window_ms = window_ms, .min_points = min_points, .floor = floor, .value = *out};
 }
 
 double si__baseline_z(const si__baseline *baseline, double value) {
@@ -125,14 +125,14 @@ void si__series_theil_sen(si__series *series, int64_t now_ms, int64_t window_ms,
     if (window_ms < 60000) window_ms = 60000;
     if (!series->cache) series->cache = calloc(1, sizeof *series->cache);
     si__series_cache *cache = series->cache;
-    if (cache && cache->trend.used && cache->trend.minute == minute && cache->trend.window_ms == window_ms) {
-        *out = cache->trend.value;
+    for (size_t i = 0; cache && i < SI__KEPT_ANSWERS; i++) {
+        const si__kept_trend *k = &cache->trends[i];
+        if (!k->used || k->minute != minute || k->window_ms != window_ms) continue;
+        *out = k->value;
         return;
     }
     trend_compute(series, now_ms, window_ms, out);
-    if (!cache) return;
-    cache->trend.used = 1;
-    cache->trend.minute = minute;
-    cache->trend.window_ms = window_ms;
-    cache->trend.value = *out;
+    if (cache)
+        cache->trends[cache->next_trend++ % SI__KEPT_ANSWERS] =
+            (si__kept_trend){.used = 1, .minute = minute, .window_ms = window_ms, .value = *out};
 }

@@ -39,7 +39,7 @@ typedef struct si__slots {
 } si__slots;
 
 typedef struct si__baseline {
-    double median, mad, p98; /* of the window's minutes, the newest 5 minutes left out; NaN when n < min_points */
+    double median, mad, p98; /* of the window's minutes, the newest 15 left out; NaN when n < min_points */
     double scale;            /* what z divides by: 1.4826 * MAD, at least 5 % of the median, at least floor */
     double same_hour;        /* median of the hour around 24 h ago; NaN: none */
     size_t n;
@@ -89,21 +89,27 @@ typedef struct si__memo {
     uint8_t statistic, used;
 } si__memo;
 
+#define SI__KEPT_ANSWERS 2 /* a rule asks for a long and a short window, and when and clear differ */
+
+typedef struct si__kept_baseline {
+    int64_t window_ms, minute;
+    size_t min_points;
+    double floor;
+    si__baseline value;
+    int used;
+} si__kept_baseline;
+
+typedef struct si__kept_trend {
+    int64_t window_ms, minute;
+    si__trend value;
+    int used;
+} si__kept_trend;
+
 typedef struct si__series_cache { /* only series that a rule looks at have one */
     si__memo memo[8];
-    uint32_t next;
-    struct {
-        int64_t window_ms, minute;
-        size_t min_points;
-        double floor;
-        si__baseline value;
-        uint8_t used;
-    } baseline;
-    struct {
-        int64_t window_ms, minute;
-        si__trend value;
-        uint8_t used;
-    } trend;
+    si__kept_baseline baselines[SI__KEPT_ANSWERS];
+    si__kept_trend trends[SI__KEPT_ANSWERS];
+    uint32_t next, next_baseline, next_trend;
 } si__series_cache;
 
 struct si__series {

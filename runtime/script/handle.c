@@ -133,7 +133,7 @@ static int baseline_z(lua_State *L) {
 }
 
 /* s:baseline(window [, { min_points = 60, floor = 0 }]): { median, mad, p98, n, same_hour, scale, z = function }.
-   What is usual: over the window's minutes, the newest 5 left out. floor: smallest deviation that counts, in the
+   What is usual: over the window's minutes, the newest 15 left out. floor: smallest deviation that counts, in the
    series' unit. Fewer than min_points minutes: all NaN. [-(2..3), +1, e] */
 static int baseline(lua_State *L) {
     si__handle *h = check(L);

@@ -191,7 +191,7 @@ static void baseline_is_what_is_usual(void **state) {
     int64_t now = T0 + 999 * MINUTE;
     si__baseline b;
     si__series_baseline(s, now, 24 * HOUR, 60, 0, &b);
-    assert_int_equal(b.n, 995); /* without the newest five minutes */
+    assert_int_equal(b.n, 985); /* without the newest 15 minutes */
     assert_true(b.median == 11);
     assert_true(b.mad == 1);
     assert_true(b.p98 == 12);
@@ -199,7 +199,7 @@ static void baseline_is_what_is_usual(void **state) {
     near(si__baseline_z(&b, 11 + 2 * 1.4826), 2, 1e-9);
     si__series_baseline(s, now, 24 * HOUR, 60, 10, &b);
     assert_true(b.scale == 10); /* the floor */
-    si__series_baseline(s, now, 24 * HOUR, 996, 0, &b);
+    si__series_baseline(s, now, 24 * HOUR, 986, 0, &b);
     assert_true(isnan(b.median) && isnan(b.p98) && isnan(si__baseline_z(&b, 100))); /* too few points */
     si__history_free(h);
 }
@@ -225,10 +225,10 @@ static void baseline_follows_time(void **state) {
     si__series *s = fed(h, T0, MINUTE, 100, flat);
     si__baseline b;
     si__series_baseline(s, T0 + 99 * MINUTE, 24 * HOUR, 60, 0, &b);
-    assert_int_equal(b.n, 95);
+    assert_int_equal(b.n, 85);
     for (size_t i = 100; i < 130; i++) si__history_add(h, SI__SERIES_METRIC, "x", T0 + (int64_t)i * MINUTE, 5);
     si__series_baseline(s, T0 + 129 * MINUTE, 24 * HOUR, 60, 0, &b);
-    assert_int_equal(b.n, 125);
+    assert_int_equal(b.n, 115);
     si__history_free(h);
 }
 
