@@ -1,9 +1,12 @@
 /*
- * Notify: delivers alert messages to people, with retry until accepted. Loop thread only; libcurl multi (HTTP and SMTP).
+ * Notify: delivers alert messages to people, with retry until accepted. Loop thread only; libcurl multi (HTTP and
+ * SMTP).
  *
- * Destinations are "kind:name" (slack:perf, email:leads, webhook:ops); their addresses and secrets come from a
- * channels file (JSON, documented in docs/rules.md) or the dashboard's settings, never from a rule.
- * One outbox entry per (message, destination), kept until a 2xx (or SMTP 250). Rate limits and Retry-After obeyed; Slack: one a second.
+ * Destinations are "kind:name" (slack:perf, email:leads, webhook:ops, pagerduty:core); their addresses and secrets come
+ * from a channels file (JSON, docs/channels.md) or the dashboard's settings, never from a rule.
+ * One outbox entry per (message, destination), kept in memory until a 2xx (or SMTP 250); per channel in order, one at a
+ * time. Full jitter from 1 s to 5 min, Retry-After obeyed, Slack one a second. Given up ("failed", logged as an error)
+ * after 24 h, after five refusals (3xx, 4xx, SMTP 5xx) of one message, when its channel goes, and at close.
  */
 #ifndef SI_NOTIFY_NOTIFY_H
 #define SI_NOTIFY_NOTIFY_H
@@ -16,26 +19,38 @@
 
 typedef struct si__notify si__notify;
 
-typedef struct si__notify_event { /* one line of the delivery log */
-    uint64_t id; const char *destination; const char *state; /* "queued", "sent", "retry", "failed" */
-    const char *error; int attempts; int64_t time_ms;
+typedef struct si__notify_event { /* one line of the delivery log; borrowed for the call */
+    uint64_t id;                  /* what si__notify_send returned; for PagerDuty one entry per alert has it */
+    const char *destination;
+    const char *state; /* "queued", "sent", "retry", "failed" */
+    const char *error; /* never holds a URL or a secret; NULL when queued or sent */
+    int attempts;
+    int64_t time_ms; /* Unix */
 } si__notify_event;
 
 typedef struct si__notify_options {
-    const char *ca_file, *proxy_url;
-    const char *link_base; /* URL prefix for links into the dashboard, or NULL */
-    void (*log)(void *arg, int level, const char *message); void *log_arg;
-    void (*on_event)(void *arg, const si__notify_event *event); void *event_arg; /* may be NULL */
+    const char *ca_file, *proxy_url; /* copied; the proxy is for HTTP */
+    const char *link_base; /* copied; URL prefix for links into the dashboard (/alerts?fingerprint=HEX), or NULL */
+    void (*log)(void *arg, int level, const char *message);
+    void *log_arg;
+    void (*on_event)(void *arg, const si__notify_event *event); /* may be NULL; must not load channels or close */
+    void *event_arg;
 } si__notify_options;
 
+/* No channels yet. NULL: out of memory. */
 si__notify *si__notify_new(uv_loop_t *loop, const si__notify_options *options);
 
-/* Replaces the channels by those of a JSON text. 0 or SI_EFORMAT with "channel slack:perf: field url: ..." in error; then the old ones stay. */
+/* Replaces the channels by those of a JSON text. 0; SI_EFORMAT or SI_ELIMIT with "channel slack:perf: field url: ..."
+   in error, then the old ones stay; SI_ENOMEM. What waits is tried at once with the new settings. Reads the files of
+   "file:" secrets (small, blocking). */
 int si__notify_channels_load(si__notify *notify, const char *json, size_t length, char *error, size_t error_bytes);
 
-/* Queues one message about `alerts` (grouped) to a destination. Returns its id, or 0 with error set (unknown destination, queue full). */
-uint64_t si__notify_send(si__notify *notify, const char *destination, const si__alert *alerts, size_t count, char *error, size_t error_bytes);
+/* Queues one message about `alerts` (grouped, borrowed for the call) to a destination. Returns its id, or 0 with error
+   set (unknown destination, 1000 messages waiting, out of memory). */
+uint64_t si__notify_send(si__notify *notify, const char *destination, const si__alert *alerts, size_t count,
+                         char *error, size_t error_bytes);
 size_t si__notify_pending(const si__notify *notify);
+/* Stops at once; what is waiting fails. Asynchronous; frees itself, then calls closed. */
 void si__notify_close(si__notify *notify, void (*closed)(void *arg), void *arg);
 
 #endif

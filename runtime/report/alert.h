@@ -4,7 +4,12 @@
 
 #include <stdint.h>
 
-typedef enum si__alert_state { SI__ALERT_INACTIVE, SI__ALERT_PENDING, SI__ALERT_FIRING, SI__ALERT_RESOLVED } si__alert_state;
+typedef enum si__alert_state {
+    SI__ALERT_INACTIVE,
+    SI__ALERT_PENDING,
+    SI__ALERT_FIRING,
+    SI__ALERT_RESOLVED
+} si__alert_state;
 
 typedef struct si__alert {
     char fingerprint[33]; /* hex; stable over restarts: rule + app + environment + host + subject */
@@ -16,10 +21,10 @@ typedef struct si__alert {
     char *detail;         /* several lines of text, such as top growth; "" */
     char *app, *environment, *host;
     si__alert_state state;
-    double value;         /* what the rule saw last; NaN: none */
-    int64_t started_ms;   /* Unix time: pending since */
-    int64_t fired_ms;     /* 0: not yet */
-    int64_t resolved_ms;  /* 0: not yet */
+    double value;        /* what the rule saw last; NaN: none */
+    int64_t started_ms;  /* Unix time: pending since */
+    int64_t fired_ms;    /* 0: not yet */
+    int64_t resolved_ms; /* 0: not yet */
 } si__alert;
 
 int si__alert_copy(si__alert *to, const si__alert *from); /* 0 or SI_ENOMEM; *to is overwritten, not freed */

@@ -82,6 +82,9 @@ void si__json_put_null(si__json_writer *writer, const char *key);
 void si__json_put_raw(si__json_writer *writer, const char *key, const char *json,
                       size_t length); /* trusted JSON, as it is */
 
+/* A finite number as JSON writes it, the same in every locale. Returns its length; out is terminated. */
+size_t si__json_number(double value, char out[40]);
+
 /* Hands over the malloc'ed, NUL-terminated text and resets the writer. 0, or SI_ENOMEM with *out NULL. length may be
  * NULL. */
 int si__json_take(si__json_writer *writer, char **out, size_t *length);

@@ -128,28 +128,29 @@ void si__json_put_uint(si__json_writer *w, const char *key, uint64_t value) {
     si__json_put_raw(w, key, text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)value));
 }
 
-void si__json_put_number(si__json_writer *w, const char *key, double value) {
-    char text[40];
-    if (!isfinite(value)) {
-        si__json_put_null(w, key);
-        return;
-    }
-    if (fabs(value) < 9007199254740992.0 && value == (double)(int64_t)value && !(value == 0 && signbit(value))) {
-        si__json_put_int(w, key, (int64_t)value);
-        return;
-    }
+size_t si__json_number(double value, char out[40]) {
+    if (fabs(value) < 9007199254740992.0 && value == (double)(int64_t)value && !(value == 0 && signbit(value)))
+        return (size_t)snprintf(out, 40, "%lld", (long long)value);
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a host may have set a decimal comma */
     locale_t before = plain ? uselocale(plain) : (locale_t)0;
     int length = 0;
     for (int precision = 15; precision <= 17; precision++) {
-        length = snprintf(text, sizeof text, "%.*g", precision, value);
-        if (strtod(text, NULL) == value) break;
+        length = snprintf(out, 40, "%.*g", precision, value);
+        if (strtod(out, NULL) == value) break;
     }
     if (plain) {
         uselocale(before);
         freelocale(plain);
     }
-    si__json_put_raw(w, key, text, (size_t)length);
+    return (size_t)length;
+}
+
+void si__json_put_number(si__json_writer *w, const char *key, double value) {
+    char text[40];
+    if (isfinite(value))
+        si__json_put_raw(w, key, text, si__json_number(value, text));
+    else
+        si__json_put_null(w, key);
 }
 
 void si__json_put_bool(si__json_writer *w, const char *key, int value) {
