@@ -7,7 +7,7 @@ local fields = {}
 
 --- Edit distance of two short texts (a swap of neighbours counts as one), for "did you mean".
 function fields.distance(a, b)
-  local before, row, earlier = {}, {}, nil
+  local before, row, earlier = {}, {}
   for j = 0, #b do row[j] = j end
   for i = 1, #a do
     earlier, before, row = before, row, { [0] = i }

@@ -40,17 +40,15 @@ local top_defaults = { to = {}, group_by = { "app", "rule" }, wait = 30000, inte
 local function check_destinations(list, at)
   for _, to in ipairs(list or {}) do
     local kind, name = to:match "^([^:]*):(.*)$"
-    local known
+    local known = to == "default"
     for _, k in ipairs(kinds) do known = known or k == kind end
-    if to == "default" then
-      known = true
-    elseif not kind then
+    if to ~= "default" and not kind then
       fields.problem(at, "to", 'destination "' .. to .. '": write kind:name, such as "slack:' .. to .. '", or "default"')
     elseif not known then
       local near = fields.nearest(kind, kinds, 3)
       fields.problem(at, "to", 'destination "' .. to .. '": unknown kind "' .. kind .. '"; known are ' .. table.concat(kinds, ", ") ..
         (near and ('. Did you mean "' .. near .. ":" .. name .. '"?') or ""))
-    elseif not name:find "^[%w_][%w_.-]*$" then
+    elseif kind and not name:find "^[%w_][%w_.-]*$" then
       fields.problem(at, "to", 'destination "' .. to .. '": the name after the colon is letters, digits, _ . or -')
     end
   end

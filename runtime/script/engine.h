@@ -14,6 +14,7 @@
 #define SI__ERRORS_IN_ROW 100 /* then a rule is disabled */
 #define SI__FLAP_FIRES 4      /* within an hour: flapping */
 #define SI__RESOLVED_KEPT_MS (15 * 60 * (int64_t)1000)
+#define SI__RESOLVED_OWED_MS (86400 * (int64_t)1000) /* when people are yet to be told */
 
 /* One alert: a rule about a subject, from pending until a while after it is resolved. */
 typedef struct si__instance {
@@ -91,6 +92,7 @@ int si__text_set(char **field, const char *text, size_t max_bytes); /* replaces;
 /* routing.c */
 void si__routing_changed(si__script *script, si__instance *instance);
 void si__routing_forget(si__script *script, si__instance *instance);
+int si__routing_owes(const si__script *script, const si__instance *instance); /* a message about it is yet to be sent */
 void si__routing_tick(si__script *script);
 void si__routing_rebuild(si__script *script); /* after a reload or a restart: groups from instances */
 void si__routing_clear(si__script *script);

@@ -172,7 +172,9 @@ void si__instances_tick(si__script *script) {
             instance->fire_count = 0;
             si__routing_changed(script, instance);
         }
-        if (instance->alert.state == SI__ALERT_RESOLVED && !instance->flapping && quiet_ms >= SI__RESOLVED_KEPT_MS)
+        if (instance->alert.state != SI__ALERT_RESOLVED || instance->flapping || quiet_ms < SI__RESOLVED_KEPT_MS)
+            continue;
+        if (quiet_ms >= SI__RESOLVED_OWED_MS || !si__routing_owes(script, instance))
             si__instance_remove(script, instance);
     }
 }

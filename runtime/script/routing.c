@@ -161,6 +161,13 @@ void si__routing_forget(si__script *script, si__instance *instance) {
     }
 }
 
+int si__routing_owes(const si__script *script, const si__instance *instance) {
+    for (size_t i = 0; i < script->group_count; i++)
+        for (size_t k = 0; k < script->groups[i].count; k++)
+            if (script->groups[i].members[k].instance == instance && script->groups[i].members[k].dirty) return 1;
+    return 0;
+}
+
 void si__routing_clear(si__script *script) {
     for (size_t i = 0; i < script->group_count; i++) free(script->groups[i].members);
     free(script->groups);
