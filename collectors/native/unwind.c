@@ -389,10 +389,6 @@ INLINE step_result walk_on(walk *w, uint64_t *pcs, unsigned cap, unsigned *count
     }
 }
 
-static __attribute__((noinline)) step_result step_any(walk *w) {
-    return step(w);
-}
-
 /* The rule of a return address, which is remembered if it is of the compact kind. */
 INLINE uint32_t recall(walk *w, uint64_t at) {
     uint64_t *place = w->memory + si__memory_place(at), word = SI__LOAD(place);
@@ -404,6 +400,10 @@ INLINE uint32_t recall(walk *w, uint64_t at) {
 }
 
 #if CALL_PUSHES
+static __attribute__((noinline)) step_result step_any(walk *w) {
+    return step(w);
+}
+
 /* The same as walk_on with step_compact, with the frame at hand kept in registers: nearly all frames are of this kind.
  */
 static step_result walk_fast(walk *w, uint64_t *pcs, unsigned cap, unsigned *count) {
