@@ -14,10 +14,32 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #include "../../collectors/native/module.h"
 
 static char fixture_dir[64];
+
+/* Return addresses of the calls in progress, the caller's own first, by libgcc's unwinder. */
+typedef struct walked {
+    uint64_t *pcs;
+    size_t count, cap;
+} walked;
+
+__attribute__((unused)) static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *arg) {
+    walked *w = arg;
+    uint64_t pc = _Unwind_GetIP(context);
+    if (pc == 0 || w->count == w->cap) return _URC_END_OF_STACK;
+    w->pcs[w->count++] = pc;
+    return _URC_NO_REASON;
+}
+
+#define walk_here(pcs_, cap_)                                                                                          \
+    ({                                                                                                                 \
+        walked walk_ = {pcs_, 0, cap_};                                                                                \
+        _Unwind_Backtrace(walk_frame, &walk_);                                                                         \
+        walk_.count;                                                                                                   \
+    })
 
 /* C: every function stores the address of an instruction of its own, line numbers are counted from 1. */
 static const char fixture_c[] =

@@ -3,7 +3,6 @@
  * calls, mappings and build ids are what went in; gzip accepts the file.
  */
 #include <dlfcn.h>
-#include <execinfo.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -257,10 +256,8 @@ static int setup(void **state) {
     void (*outer)(uintptr_t *) = (void (*)(uintptr_t *))(uintptr_t)dlsym(handle, "fixture_outer");
     if (!outer) return -1;
     outer(marks);
-    void *addresses[64];
-    int depth = backtrace(addresses, 63);
     uint64_t pcs[64] = {marks[0]}; /* as if sampled in the fixture, called from here */
-    for (int i = 0; i < depth; i++) pcs[i + 1] = (uint64_t)(uintptr_t)addresses[i];
+    size_t depth = walk_here(pcs + 1, 63);
 
     si__module_list modules;
     if (si__module_list_read(getpid(), &modules)) return -1;
@@ -271,7 +268,7 @@ static int setup(void **state) {
     symbolizer = si__symbolizer_new(0);
     si__module_list_free(&modules);
     dlclose(handle);
-    si__profile_add(profile, si__stacks_intern(stacks, space, pcs, (size_t)depth + 1, 0), 70000000, 7);
+    si__profile_add(profile, si__stacks_intern(stacks, space, pcs, depth + 1, 0), 70000000, 7);
     uint64_t jit[] = {0x1000, pcs[2]};
     si__profile_add(profile, si__stacks_intern(stacks, space, jit, 2, 0), 10000000, 1);
     raw = si__rawprofile_new(stacks, profile);

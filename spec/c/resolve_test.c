@@ -2,7 +2,6 @@
  * From samples to names: this test's own stacks, walked with return addresses, become a call tree with functions,
  * lines and inlined calls; what is in no file keeps its place.
  */
-#include <execinfo.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,9 +19,7 @@ static size_t pc_count;
 
 /* Not recursive, not inlined, no tail calls: each is a frame of its own. */
 __attribute__((noinline, noclone)) static int level_three(void) {
-    void *addresses[64];
-    pc_count = (size_t)backtrace(addresses, 64);
-    for (size_t i = 0; i < pc_count; i++) pcs[i] = (uint64_t)(uintptr_t)addresses[i];
+    pc_count = walk_here(pcs, 64);
     return (int)pc_count;
 }
 static inline __attribute__((always_inline)) int level_two(void) {
@@ -89,7 +86,7 @@ static void names_its_own_stack(void **state) {
     world w;
     world_open(&w);
     assert_true(level_one() > 3);
-    /* The first is level_three's own call of backtrace: a return address too; made exact as if sampled there. */
+    /* The first is where level_three called the unwinder: a return address too, taken as if sampled there. */
     uint32_t node = si__stacks_intern(w.stacks, w.space, pcs, pc_count, 0);
     si__profile_add(w.profile, node, 1234, 2);
     si__calltree *tree = world_resolve(&w);
