@@ -63,20 +63,20 @@ static void record(si__region *region, si__slot *slot, uint64_t ticks, uint64_t 
     si__ring_commit(event, SI__EVENT_CPU);
 }
 
-/* A tick of a timer that is not this thread's own: discovery and the thread itself both made one. */
-static void drop_duplicate(si__thread *self, si__thread *other) {
-    if (!other->slot || other->tid != self->tid) return;
-    si__timer_stop(other);
-    uint32_t live = SI__SLOT_LIVE;
-    atomic_compare_exchange_strong(&other->slot->state, &live, SI__SLOT_CLOSED);
-}
-
+/* The thread that this tick is for, if it is this one. Discovery made the record of a thread that ran already: its
+   first tick tells the thread of it. If the thread had made one itself at the same moment, the other goes away. */
 static si__thread *thread_of_tick(const siginfo_t *info) {
     si__thread *thread = info->si_value.sival_ptr, *self = si__thread_self();
-    if (!self && thread->tid == (int32_t)syscall(SYS_gettid)) si__thread_adopt(thread);
-    self = si__thread_self();
-    if (self && self != thread) drop_duplicate(self, thread);
-    return self == thread ? self : NULL;
+    if (self == thread) return self;
+    if (!si__thread_is_mine(thread)) return NULL;
+    if (!self) {
+        si__thread_adopt(thread);
+        return thread;
+    }
+    si__timer_stop(thread);
+    uint32_t live = SI__SLOT_LIVE;
+    atomic_compare_exchange_strong(&thread->slot->state, &live, SI__SLOT_CLOSED);
+    return NULL;
 }
 
 static uint64_t ticks_in(const siginfo_t *info) {

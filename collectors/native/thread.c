@@ -50,6 +50,15 @@ void si__thread_adopt(si__thread *thread) {
     if (!self_now) self_now = thread;
 }
 
+int si__thread_is_mine(const si__thread *thread) {
+    si__region *region = si__probe_region();
+    if (!region) return 0;
+    si__slot *slot = si__region_slot(region, (uint32_t)(thread - threads));
+    /* The state was stored last by whoever made the record: behind it, everything in it is there. */
+    return atomic_load_explicit(&slot->state, memory_order_acquire) == SI__SLOT_LIVE &&
+           atomic_load_explicit(&slot->tid, memory_order_relaxed) == own_tid();
+}
+
 static void tell_started(si__thread *thread, int self) {
     const si__thread_watcher *now = atomic_load_explicit(&watcher, memory_order_acquire);
     if (now && now->started) now->started(thread, self);

@@ -42,6 +42,9 @@ int si__threads_watch(const si__thread_watcher *watcher);
 /* This thread's record, or NULL. Async-signal-safe; one load. */
 si__thread *si__thread_self(void);
 
+/* Whether a record is a live one of the calling thread. Async-signal-safe. */
+int si__thread_is_mine(const si__thread *thread);
+
 /* In the first tick of a thread that was discovered: the record that its timer carries becomes its own. */
 void si__thread_adopt(si__thread *thread);
 

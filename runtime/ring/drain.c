@@ -131,7 +131,10 @@ static size_t drain_ring(si__drain *drain, uint32_t index, si__drain_event_fn fn
         uint64_t bytes = head & 0xffffffffu, room = SI__RING_BYTES - (read & MASK);
         uint32_t type = (uint32_t)(head >> 32);
         if (head == 0) break; /* reserved, not committed yet */
-        int good = bytes >= 8 && !(bytes & 7) && bytes <= room && bytes <= end - read;
+        /* Looked at again behind the head: the writer gives back what it reserved too much, so an older value may point
+           into the middle of this very event. */
+        end = atomic_load_explicit(&slot->reserve_pos, memory_order_acquire);
+        int good = bytes >= 8 && !(bytes & 7) && bytes <= room && end - read <= SI__RING_BYTES && bytes <= end - read;
         char *at = ring + (read & MASK);
         if (good && type != SI__EVENT_PAD) good = copy_event(drain, at, bytes, &event);
         if (!good) {

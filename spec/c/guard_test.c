@@ -77,15 +77,16 @@ static volatile int zero;
 static int returns(void *arg) {
     return *(int *)arg;
 }
-static __attribute__((noinline, noipa)) int faults(void *arg) {
-    *(volatile char *)arg = 1;
+__attribute__((noinline, no_sanitize("undefined"), no_sanitize_address)) static int faults(void *arg) {
+    char *volatile at = arg;
+    *(volatile char *)at = 1;
     return 0;
 }
 static int aborts(void *arg) {
     (void)arg;
     abort();
 }
-static int divides(void *arg) {
+__attribute__((no_sanitize("undefined"))) static int divides(void *arg) {
     (void)arg;
     return 5 / zero;
 }
