@@ -6,7 +6,7 @@ import typescript from 'typescript-eslint';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const names = (list) => Object.fromEntries(list.map((name) => [name, 'readonly']));
-const nodeGlobals = names(['process', 'console', 'Buffer', 'URL', 'fetch', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance']);
+const nodeGlobals = names(['process', 'console', 'Buffer', 'URL', 'URLSearchParams', 'fetch', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance']);
 const pageGlobals = names(['window', 'document', 'location', 'getComputedStyle']); // inside page.evaluate()
 
 export default typescript.config(

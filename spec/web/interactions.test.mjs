@@ -1,0 +1,449 @@
+// What a person does with the pages: signing in, choosing profiles, walking trees and flame graphs, going back, acknowledging.
+import assert from 'node:assert/strict';
+import {after, before, beforeEach, describe, it} from 'node:test';
+import {accessibility, dist, openPage, settled, startBrowser} from './browser.mjs';
+import {startMock} from './mock/server.mjs';
+
+const PROFILES = '/a/shop/production/profiles/cpu';
+
+let browser;
+let mock;
+let view;
+let page;
+
+before(async () => {
+  browser = await startBrowser();
+  mock = await startMock({web: dist});
+});
+after(async () => {
+  await browser?.close();
+  await mock?.close();
+});
+beforeEach(async () => {
+  await view?.close();
+  view = await openPage(browser, {expectStatus: [401]});
+  ({page} = view);
+});
+
+async function open(path) {
+  await page.goto(mock.url + path);
+  await settled(page);
+}
+
+const parameter = (name) => new URL(page.url()).searchParams.get(name);
+const until = (name, test) => page.waitForFunction(([key, pattern]) => new RegExp(pattern).test(new URLSearchParams(location.search).get(key) ?? ''), [name, test]);
+const gone = (name) => page.waitForFunction((key) => !new URLSearchParams(location.search).has(key), name);
+const chart = () => page.locator('.chart .u-over').first();
+const activeRow = () => page.locator('.trow[aria-selected="true"] .fn').first().textContent();
+
+async function clickChart(atX, atY = 0.5) {
+  const box = await chart().boundingBox();
+  await page.mouse.click(box.x + box.width * atX, box.y + box.height * atY);
+}
+
+async function dragChart(fromX, toX) {
+  const box = await chart().boundingBox();
+  const y = box.y + box.height / 2;
+  await page.mouse.move(box.x + box.width * fromX, y);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * (fromX + toX) / 2, y, {steps: 4});
+  await page.mouse.move(box.x + box.width * toX, y, {steps: 4});
+  await page.mouse.up();
+}
+
+describe('profile history', () => {
+  it('a click opens one profile, back shows the merge again, forward the profile', async () => {
+    await open(PROFILES);
+    await page.getByText('profiles merged').waitFor();
+    await clickChart(0.3);
+    await until('at', '^\\d+$');
+    await page.getByText('Profile of').first().waitFor();
+    assert.ok(mock.state.requests.some((r) => r.startsWith('GET /profiles/tree') && r.includes(`at=${parameter('at')}`)));
+    const chosen = parameter('at');
+    await page.goBack();
+    await page.getByText('profiles merged').waitFor();
+    await page.goForward();
+    await until('at', chosen);
+    await page.reload();
+    await settled(page);
+    await page.getByText('Profile of').first().waitFor();
+    assert.deepEqual(view.wrong, []);
+  });
+
+  it('a dragged span is merged, and can become the time range', async () => {
+    await open(PROFILES);
+    await dragChart(0.2, 0.5);
+    await until('at', '^\\d+-\\d+$');
+    const [from, to] = parameter('at').split('-').map(Number);
+    assert.ok(Math.abs((to - from) / 3_600_000 - 0.3) < 0.05, `${(to - from) / 60_000} min were chosen`);
+    await page.getByRole('button', {name: 'Zoom to selection'}).click();
+    await until('from', `^${from}$`);
+    assert.equal(parameter('to'), String(to));
+    assert.equal(parameter('at'), null);
+  });
+
+  it('Shift and a dragged span compares', async () => {
+    await open(PROFILES);
+    await page.keyboard.down('Shift');
+    await dragChart(0.1, 0.3);
+    await page.keyboard.up('Shift');
+    await until('base', '^\\d+-\\d+$');
+    await page.getByText('Compared with').waitFor();
+    await page.getByRole('columnheader', {name: 'Change'}).waitFor();
+    await page.getByRole('link', {name: 'End comparison'}).click();
+    await gone('base');
+  });
+
+  it('keys step through the profiles and back to the merge', async () => {
+    await open(PROFILES);
+    await page.keyboard.press('[');
+    await until('at', '^\\d+$');
+    const last = parameter('at');
+    await page.keyboard.press('[');
+    await page.waitForFunction((old) => new URLSearchParams(location.search).get('at') !== old, last);
+    await page.keyboard.press(']');
+    await until('at', `^${last}$`);
+    await page.keyboard.press('m');
+    await gone('at');
+  });
+});
+
+describe('call tree', () => {
+  it('is walked, opened and closed with the keyboard', async () => {
+    await open(PROFILES);
+    const grid = page.getByRole('treegrid', {name: 'cpu profile'});
+    await grid.focus();
+    await page.keyboard.press('Home');
+    assert.equal(await activeRow(), 'all');
+    await page.keyboard.press('ArrowDown');
+    assert.equal(await activeRow(), 'start_thread');
+    const rows = () => grid.getAttribute('aria-rowcount').then(Number);
+    const opened = await rows();
+    await page.keyboard.press('ArrowLeft');
+    assert.ok(await rows() < opened, 'closing a call hides what it calls');
+    assert.equal(await page.locator('.trow[aria-selected="true"]').getAttribute('aria-expanded'), 'false');
+    await page.keyboard.press('ArrowRight');
+    assert.equal(await rows(), opened);
+    await page.keyboard.press('ArrowRight');
+    assert.equal(await activeRow(), 'MHD_polling_thread');
+    await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('ArrowLeft');
+    assert.equal(await activeRow(), 'start_thread', 'from a closed call to its caller');
+    await page.keyboard.press('*');
+    assert.ok(await rows() > opened, 'everything below is open');
+    await page.keyboard.press('End');
+    await page.waitForFunction(() => document.getElementById(document.querySelector('.treegrid').getAttribute('aria-activedescendant') ?? '')?.ariaSelected === 'true');
+    assert.deepEqual(await accessibility(page), []);
+  });
+
+  it('keeps 100,000 calls scrolling by drawing only what is visible', async () => {
+    mock.state.treeSize = 100_000;
+    try {
+      await open(PROFILES);
+      await page.getByRole('treegrid', {name: 'cpu profile'}).focus();
+      await page.keyboard.press('Home');
+      await page.keyboard.press('*');
+      const drawn = await page.locator('.trow').count();
+      assert.ok(drawn < 120, `${drawn} rows are drawn`);
+      await page.keyboard.press('End');
+      assert.ok(await page.locator('.trow').count() < 120);
+    } finally {
+      mock.state.treeSize = 430;
+    }
+  });
+
+  it('shows what a chosen call is and leads to the other views', async () => {
+    await open(PROFILES);
+    await page.locator('.trow .fn', {hasText: 'price_rank'}).first().click();
+    await page.getByText('/srv/shop/src/search.c:130').waitFor();
+    await page.getByRole('button', {name: 'Show in the flame graph'}).click();
+    await until('view', 'flame');
+    assert.ok(parameter('zoom'));
+    await page.locator('.crumbs button[aria-current="true"]', {hasText: 'price_rank'}).waitFor();
+  });
+
+  it('names fold and unfold', async () => {
+    await open(PROFILES + '?q=vector');
+    await page.getByText('std::vector<…>::push_back(…)').first().waitFor();
+    await page.getByLabel('short names').uncheck();
+    await page.getByText('std::allocator<std::pair', {exact: false}).first().waitFor();
+    assert.equal(parameter('names'), 'full');
+  });
+});
+
+describe('flame graph', () => {
+  const clickFlame = async (x, row) => {
+    const box = await page.locator('.flame canvas').boundingBox();
+    await page.mouse.move(box.x + box.width * x, box.y + row * 19 + 9);
+    await page.locator('.flame-tip').waitFor();
+    await page.mouse.click(box.x + box.width * x, box.y + row * 19 + 9);
+  };
+
+  it('zooms by click, remembers it in the address, and back zooms out', async () => {
+    await open(PROFILES + '?view=flame');
+    await clickFlame(0.2, 3);
+    await until('zoom', '.');
+    await page.locator('.crumbs button[aria-current="true"]', {hasText: 'handle_request'}).waitFor();
+    await page.goBack();
+    await gone('zoom');
+    await page.goForward();
+    await page.reload();
+    await settled(page);
+    await page.locator('.crumbs button[aria-current="true"]', {hasText: 'handle_request'}).waitFor();
+    await page.locator('.flame .view').focus();
+    await page.keyboard.press('Escape');
+    await gone('zoom');
+    assert.deepEqual(view.wrong, []);
+  });
+
+  it('is walked with the keyboard, and says what is active', async () => {
+    await open(PROFILES + '?view=flame');
+    await page.locator('.flame .view').focus();
+    for (const name of ['start_thread', 'MHD_polling_thread', 'handle_request']) {
+      await page.keyboard.press('ArrowDown');
+      await page.locator('#flame-active', {hasText: name}).waitFor();
+    }
+    await page.keyboard.press('Enter');
+    await until('zoom', '.');
+    await page.keyboard.press('ArrowUp');
+    await page.locator('#flame-active', {hasText: 'MHD_polling_thread'}).waitFor();
+    await page.keyboard.press('Backspace');
+    await page.locator('.crumbs button[aria-current="true"]', {hasText: 'MHD_polling_thread'}).waitFor();
+  });
+
+  it('search marks what matches and says its share', async () => {
+    await open(PROFILES + '?view=flame');
+    const before = await page.locator('.flame canvas').screenshot();
+    await page.keyboard.press('/');
+    await page.keyboard.type('sqlite3_step');
+    await until('q', 'sqlite3_step');
+    await page.getByRole('status').filter({hasText: /% in \d+ call/}).waitFor();
+    assert.ok(!before.equals(await page.locator('.flame canvas').screenshot()), 'the picture changes');
+  });
+
+  it('draws 100,000 nodes with a few thousand rectangles', async () => {
+    mock.state.treeSize = 100_000;
+    try {
+      await open(PROFILES + '?view=flame');
+      const canvas = page.locator('.flame canvas');
+      await page.waitForFunction(() => Number(document.querySelector('.flame canvas')?.dataset.drawn) > 100);
+      const [drawn, width, height] = await canvas.evaluate((c) => [Number(c.dataset.drawn), c.clientWidth, c.clientHeight]);
+      assert.ok(drawn <= (width + 2) * Math.ceil(height / 19), `${drawn} rectangles`);
+      await page.locator('.flame .view').focus();
+      await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('Enter');
+      await until('zoom', '.');
+    } finally {
+      mock.state.treeSize = 430;
+    }
+  });
+});
+
+describe('finding one’s way', () => {
+  it('1 to 4 change the view', async () => {
+    await open(PROFILES);
+    for (const [key, name] of [['2', 'flame'], ['3', 'top'], ['4', 'sandwich']]) {
+      await page.keyboard.press(key);
+      await until('view', name);
+    }
+    await page.keyboard.press('1');
+    await gone('view');
+  });
+
+  it('Ctrl-K goes to another application, ? lists the keys', async () => {
+    await open('/');
+    await page.keyboard.press('Control+k');
+    await page.getByRole('combobox', {name: 'Go to'}).fill('staging errors');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/a\/shop\/staging\/errors$/);
+    await settled(page);
+    await page.keyboard.press('?');
+    await page.getByRole('dialog', {name: 'Keys'}).getByText('Merge all profiles').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog', {name: 'Keys'}).waitFor({state: 'hidden'});
+  });
+
+  it('keeps the time range from page to page, and the address holds it', async () => {
+    await open('/a/shop/production/overview');
+    await page.getByRole('button', {name: /Time range/}).click();
+    await page.getByRole('button', {name: 'Last 6 hours'}).click();
+    await until('range', '^6h$');
+    await page.getByRole('link', {name: 'Health'}).first().click();
+    await page.waitForURL(/health\?range=6h$/);
+    await page.getByRole('button', {name: /Source/}).click();
+    await page.getByRole('button', {name: /shop-2/}).click();
+    await until('src', '^2$');
+    await page.waitForFunction(() => document.querySelectorAll('.legend').length === 0); // one source, one line
+  });
+
+  it('remembers the colours that were chosen', async () => {
+    await open('/');
+    const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+    assert.equal(await theme(), 'light');
+    await page.keyboard.press('t');
+    assert.equal(await theme(), 'dark');
+    await page.reload();
+    await settled(page);
+    assert.equal(await theme(), 'dark');
+  });
+
+  it('every chart has its numbers as a table', async () => {
+    await open('/a/shop/production/health');
+    await page.getByRole('button', {name: 'process.cpu.utilization: show as table'}).click();
+    await page.getByRole('region', {name: 'process.cpu.utilization'}).getByRole('cell').nth(1).getByText('%').waitFor();
+  });
+
+  it('dragging over a chart zooms the time range', async () => {
+    await open('/a/shop/production/segments');
+    await dragChart(0.25, 0.75);
+    await until('from', '^\\d+$');
+    assert.ok(Math.abs(Number(parameter('to')) - Number(parameter('from')) - 1_800_000) < 300_000);
+    await page.getByRole('button', {name: 'Back to now'}).click();
+    await gone('from');
+  });
+});
+
+describe('alerts', () => {
+  it('are acknowledged with a comment and silenced', async () => {
+    await open('/alerts');
+    await page.getByRole('button', {name: /Details of CPU of shop-1/}).click();
+    await page.getByText('oncall@example.org').waitFor();
+    await page.getByLabel('Comment').fill('looking at it');
+    await page.getByRole('button', {name: 'Acknowledge'}).click();
+    await page.getByText('seen by Ada').waitFor();
+    const before = mock.state.silences.length;
+    await page.getByRole('button', {name: '8 hours'}).click();
+    await page.getByRole('link', {name: 'Silences'}).click();
+    await page.locator('.tag', {hasText: 'host=shop-1'}).waitFor();
+    assert.equal(mock.state.silences.length, before + 1);
+    await page.getByRole('row', {name: /host=shop-1/}).getByRole('button', {name: 'End'}).click();
+    await page.locator('.tag', {hasText: 'host=shop-1'}).waitFor({state: 'detached'});
+    assert.deepEqual(view.wrong, []);
+  });
+
+  it('never turn a hostile runbook into a link', async () => {
+    await open('/alerts');
+    assert.equal(await page.getByRole('link', {name: 'Runbook'}).count(), 1);
+    assert.equal(await page.locator('a[href^="javascript"]').count(), 0);
+  });
+});
+
+describe('signing in', () => {
+  let closed;
+  before(async () => { closed = await startMock({web: dist, signedIn: false}); });
+  after(() => closed?.close());
+
+  it('asks first, says what was wrong, then goes where the address pointed', async () => {
+    closed.state.user = null;
+    await page.goto(closed.url + PROFILES + '?view=top');
+    await page.getByRole('heading', {name: 'Sign in'}).waitFor();
+    assert.deepEqual(await accessibility(page), []);
+    await page.getByLabel('E-mail').fill('ada@example.org');
+    await page.getByLabel('Password').fill('wrong password');
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').getByText('E-mail or password is wrong.').waitFor();
+    await page.getByLabel('Password').fill('the right password');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/profiles\/cpu\?view=top$/);
+    await settled(page);
+    await page.getByRole('button', {name: 'Sign out'}).click();
+    await page.getByRole('heading', {name: 'Sign in'}).waitFor();
+  });
+
+  it('goes to pages of its own only', async () => {
+    for (const next of ['//evil.example/', 'https://evil.example/', '/\\evil.example', 'javascript:alert(1)']) {
+      closed.state.user = null;
+      await page.goto(`${closed.url}/sign-in?next=${encodeURIComponent(next)}`);
+      await page.getByLabel('E-mail').fill('ada@example.org');
+      await page.getByLabel('Password').fill('the right password');
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', {name: 'Applications'}).waitFor();
+      assert.equal(new URL(page.url()).origin, closed.url);
+    }
+    assert.deepEqual(view.wrong, []);
+  });
+
+  it('a link signs in once opened; a lost session leads to the sign-in page', async () => {
+    closed.state.user = null;
+    await page.goto(closed.url + '/sign-in?token=abc');
+    await page.getByRole('heading', {name: 'Applications'}).waitFor();
+    closed.state.user = null;
+    await page.getByRole('link', {name: 'Alerts'}).first().click();
+    await page.getByRole('heading', {name: 'Sign in'}).waitFor();
+  });
+
+  it('the first administrator sets a password of ten characters', async () => {
+    closed.state.user = null;
+    closed.state.setupNeeded = true;
+    await page.goto(closed.url + '/');
+    await page.getByText('Open the set-up link').waitFor();
+    await page.goto(closed.url + '/setup?token=abc');
+    await page.getByLabel('Your name').fill('Ada');
+    await page.getByLabel('E-mail').fill('ada@example.org');
+    await page.getByLabel('Password').fill('short');
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').getByText('at least 10').waitFor();
+    assert.deepEqual(await accessibility(page), []);
+    await page.getByLabel('Password').fill('long enough now');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', {name: 'Applications'}).waitFor();
+  });
+
+  it('an invitation without its token says so', async () => {
+    await page.goto(closed.url + '/invite');
+    await page.getByText('no invitation in it').waitFor();
+    await page.goto(closed.url + '/invite?token=abc');
+    await page.getByLabel('Your name').fill('Bob');
+    await page.getByLabel('Password').fill('long enough now');
+    await page.getByRole('button', {name: 'Join'}).click();
+    await page.getByRole('heading', {name: 'Applications'}).waitFor();
+  });
+});
+
+describe('adding an application', () => {
+  it('makes a key, fills the snippets, and waits for the first report', async () => {
+    await open('/add');
+    await page.getByLabel('Application').fill('checkout');
+    await page.getByLabel('Environment').fill('staging');
+    await page.getByRole('button', {name: 'Create a key'}).click();
+    await page.getByText('Waiting for the first report').waitFor();
+    await page.getByText('SI_APP_NAME=checkout').waitFor();
+    for (const [language, text] of [['C', '#include <stdio.h>'], ['C++', '#include <iostream>'], ['Lua', 'require "si"']]) {
+      await page.getByRole('button', {name: language, exact: true}).click();
+      const code = page.locator('.code pre');
+      await code.filter({hasText: text}).waitFor();
+      assert.ok((await code.textContent()).includes(mock.url), 'the address of this dashboard');
+      assert.match(await code.textContent(), /si_2_/, 'the new key');
+    }
+    await page.getByText('First report received').waitFor();
+    await page.getByRole('link', {name: 'Open checkout'}).click();
+    await page.waitForURL(/\/a\/checkout\/staging\/overview$/);
+    assert.deepEqual(view.wrong, []);
+  });
+});
+
+describe('when something fails', () => {
+  it('a page says what, and tries again', async () => {
+    await page.route('**/api/v1/health*', (route) => route.fulfill({status: 503, headers: {'Retry-After': '7'}, contentType: 'application/json', body: '{"error":{"code":"busy","message":"The store is busy."}}'}));
+    await page.goto(mock.url + '/a/shop/production/health');
+    await page.getByRole('alert').getByText('The store is busy. Try again in 7 s.').waitFor();
+    await page.unroute('**/api/v1/health*');
+    await page.getByRole('button', {name: 'Try again'}).click();
+    await page.getByText('process.cpu.utilization').first().waitFor();
+  });
+
+  it('an unreachable dashboard is named as such', async () => {
+    await page.route('**/api/v1/**', (route) => route.abort());
+    await page.goto(mock.url + '/');
+    await page.getByText('The dashboard cannot be reached').waitFor();
+    await page.unroute('**/api/v1/**');
+    await page.getByRole('button', {name: 'Try again'}).click();
+    await page.getByRole('heading', {name: 'Applications'}).waitFor();
+  });
+
+  it('an answer that is no JSON does not break the page', async () => {
+    await page.route('**/api/v1/errors?*', (route) => route.fulfill({status: 502, contentType: 'text/html', body: '<h1>Bad gateway</h1>'}));
+    await page.goto(mock.url + '/a/shop/production/errors');
+    await page.getByRole('alert').getByText('answered 502').waitFor();
+  });
+});
