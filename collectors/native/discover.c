@@ -72,11 +72,40 @@ static int blocks_us(int32_t tid) {
     return number > 0 && (mask >> (number - 1) & 1);
 }
 
+/* A creator claims a slot before its thread exists, and the thread enters its tid into it. So a thread that is listed
+   and that no slot names may be one that has not come so far. */
+static int is_being_created(si__region *region, int32_t tid) {
+    uint32_t used = atomic_load(&region->slots_used);
+    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) {
+        si__slot *slot = si__region_slot(region, i);
+        uint32_t state = atomic_load(&slot->state);
+        int32_t owner = atomic_load(&slot->tid);
+        if (state == SI__SLOT_CLAIMED && owner == 0) return 1;
+        if (owner == tid && (state == SI__SLOT_CLAIMED || state == SI__SLOT_LIVE)) return 1;
+    }
+    return 0;
+}
+
+/* Threads that were met with our signal blocked in the walk before this one. A thread does so for a moment when it
+   begins and when it ends; one that still does at the next walk means it. */
+enum { SUSPECTS_MAX = 64 };
+static int32_t suspects[SUSPECTS_MAX], next_suspects[SUSPECTS_MAX];
+static uint32_t next_count;
+
+static int was_suspect(int32_t tid) {
+    if (next_count < SUSPECTS_MAX) next_suspects[next_count++] = tid;
+    for (uint32_t i = 0; i < SUSPECTS_MAX; i++)
+        if (suspects[i] == tid) return 1;
+    return 0;
+}
+
 static void found(si__region *region, int32_t tid) {
     char name[16];
+    int blocked = blocks_us(tid);
+    if (is_being_created(region, tid) || (blocked && !was_suspect(tid))) return;
     size_t length = read_task_file(tid, "comm", name, sizeof name);
     if (length > 0 && name[length - 1] == '\n') name[length - 1] = '\0';
-    si__thread_found(region, tid, length ? name : "", !blocks_us(tid));
+    si__thread_found(region, tid, length ? name : "", !blocked);
 }
 
 static void each_tid(int fd, void (*visit)(void *arg, int32_t tid), void *arg) {
@@ -131,6 +160,9 @@ void si__threads_discover(void) {
     state.region = region;
     observed_tids(region, &state.observed);
     memset(&state.seen, 0, sizeof state.seen);
+    memcpy(suspects, next_suspects, sizeof suspects);
+    memset(next_suspects, 0, sizeof next_suspects);
+    next_count = 0;
     int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         each_tid(fd, visit, &state);
