@@ -18,6 +18,12 @@ static int code_of(int result) {
     return SI_EIO;
 }
 
+/* Readers loop over rows without looking at each result: what went wrong is kept here, and said. */
+static void note_failure(si__db *db, const char *sql) {
+    db->failures++;
+    fprintf(stderr, "si-dashboard: error: store: %s, in: %.200s\n", sqlite3_errmsg(db->sql), sql ? sql : "?");
+}
+
 static int configure(si__db *db, si__db_mode mode) {
     sqlite3_db_config(db->sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(db->sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
@@ -67,9 +73,15 @@ sqlite3_stmt *si__db_prepare(si__db *db, const char *literal) {
         sqlite3_clear_bindings(db->statements[slot].statement);
         return db->statements[slot].statement;
     }
-    if (db->statement_count + 1 >= SI__DB_STATEMENTS) return NULL; /* more literals than slots: a mistake of ours */
+    if (db->statement_count + 1 >= SI__DB_STATEMENTS) { /* more literals than slots: a mistake of ours */
+        note_failure(db, literal);
+        return NULL;
+    }
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v3(db->sql, literal, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) != SQLITE_OK) return NULL;
+    if (sqlite3_prepare_v3(db->sql, literal, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) != SQLITE_OK) {
+        note_failure(db, literal);
+        return NULL;
+    }
     db->statements[slot].text = literal;
     db->statements[slot].statement = statement;
     db->statement_count++;
@@ -109,10 +121,10 @@ sqlite3_stmt *si__db_bind(sqlite3_stmt *statement, const char *format, ...) {
 }
 
 int si__db_step(si__db *db, sqlite3_stmt *statement) {
-    (void)db;
     if (!statement) return SI_EIO;
     int result = sqlite3_step(statement);
     if (result == SQLITE_ROW) return 1;
+    if (result != SQLITE_DONE && (result & 0xff) != SQLITE_CONSTRAINT) note_failure(db, sqlite3_sql(statement));
     sqlite3_reset(statement);
     return result == SQLITE_DONE ? 0 : code_of(result);
 }
@@ -133,6 +145,13 @@ int64_t si__db_int(si__db *db, sqlite3_stmt *statement, int64_t fallback) {
 const char *si__db_text(sqlite3_stmt *statement, int column) {
     const char *text = (const char *)sqlite3_column_text(statement, column);
     return text ? text : "";
+}
+
+void si__db_reset_all(si__db *db) {
+    for (size_t i = 0; i < SI__DB_STATEMENTS; i++) {
+        sqlite3_stmt *statement = db->statements[i].statement;
+        if (statement && sqlite3_stmt_busy(statement)) sqlite3_reset(statement);
+    }
 }
 
 int si__db_exec(si__db *db, const char *sql) {

@@ -22,6 +22,7 @@ typedef struct si__db {
         sqlite3_stmt *statement;
     } statements[SI__DB_STATEMENTS];
     size_t statement_count;
+    uint64_t failures; /* of SQLite, other than constraints, since it was opened: a reader compares before and after */
 } si__db;
 
 /* Opens data_dir/si.db. WRITE: WAL, synchronous=FULL, made when missing. READ: may not change anything. 0 or SI_EIO
@@ -52,6 +53,9 @@ int64_t si__db_int(si__db *db, sqlite3_stmt *statement, int64_t fallback);
 
 /* Column text, never NULL, borrowed until the next step. */
 const char *si__db_text(sqlite3_stmt *statement, int column);
+
+/* Resets whatever is in the middle of its rows: an open statement would hold the snapshot that it reads from. */
+void si__db_reset_all(si__db *db);
 
 /* Runs plain SQL of ours. 0 or SI_EIO / SI_ELIMIT. */
 int si__db_exec(si__db *db, const char *sql);

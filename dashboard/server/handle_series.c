@@ -165,8 +165,8 @@ void si__handle_errors(si__request *request) {
     si__json_object_begin(&json, NULL);
     si__json_array_begin(&json, "groups");
     sqlite3_stmt *read = si__db_prepare(
-        db, "SELECT error.name,error_group.name,sum(count),min(t),max(t),(SELECT message FROM error AS newest WHERE"
-            " newest.app=?1 AND newest.name=error.name AND newest.t=max(error.t) LIMIT 1) FROM error"
+        db, "SELECT error.name,error_group.name,sum(count),(SELECT min(t) FROM error AS first WHERE first.app=?1"
+            " AND first.name=error.name AND t>=?2 AND t<?3 AND (?4=0 OR source=?4)),max(t),message FROM error"
             " JOIN error_group ON error_group.id=error.name WHERE error.app=?1 AND t>=?2 AND t<?3"
             " AND (?4=0 OR source=?4) GROUP BY error.name ORDER BY error_group.name='other',sum(count) DESC LIMIT 500");
     si__db_bind(read, "iiii", range.app, range.from_ms, range.to_ms, range.source);

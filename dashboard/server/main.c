@@ -143,6 +143,7 @@ static int serve(const si__options *options) {
     si__store_options store = {.data_dir = options->data_dir,
                                .retention_ms = options->retention_days * 86400000,
                                .max_bytes = options->max_bytes,
+                               .rollup_grace_ms = options->rollup_after_s * 1000,
                                .committed = on_committed,
                                .log = log_line,
                                .arg = &server};

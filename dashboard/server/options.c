@@ -23,6 +23,7 @@ void si__options_help(FILE *out) {
           "  --public-url URL     how people reach the page, for links in notifications and set-up links\n"
           "  --retention-days N   how long telemetry is kept (30)\n"
           "  --max-bytes N        the oldest telemetry goes when the store is larger; K, M, G may follow (no limit)\n"
+          "  --rollup-after S     seconds after the last report of a period until it is summed up (30)\n"
           "  --behind-tls-proxy   a proxy in front terminates TLS: allows other addresses than loopback, secures "
           "cookies\n"
           "  --no-self            do not profile the dashboard itself\n"
@@ -102,6 +103,8 @@ static int set_option(si__options *options, const char *name, const char *value,
         options->channels_file = value;
     else if (serving && !strcmp(name, "--retention-days"))
         failed = set_number(&options->retention_days, name, value, 0, error, error_bytes);
+    else if (serving && !strcmp(name, "--rollup-after"))
+        failed = set_number(&options->rollup_after_s, name, value, 0, error, error_bytes);
     else if (serving && !strcmp(name, "--max-bytes")) {
         failed = set_number(&number, name, value, 1, error, error_bytes);
         options->max_bytes = (uint64_t)number;
@@ -121,8 +124,9 @@ static int set_option(si__options *options, const char *name, const char *value,
 }
 
 static int takes_value(const char *name) {
-    static const char *const names[] = {"--listen",    "--data", "--rules", "--channels", "--retention-days",
-                                        "--max-bytes", "--app",  "--env",   "--label",    "--public-url"};
+    static const char *const names[] = {"--listen",    "--data",         "--rules", "--channels", "--retention-days",
+                                        "--max-bytes", "--rollup-after", "--app",   "--env",      "--label",
+                                        "--public-url"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(name, names[i])) return 1;
     return 0;
@@ -131,6 +135,10 @@ static int takes_value(const char *name) {
 static int check(si__options *options, char *error, size_t error_bytes) {
     if (options->retention_days > 3650) {
         snprintf(error, error_bytes, "--retention-days: at most 3650");
+        return SI_EINVAL;
+    }
+    if (options->rollup_after_s > 3600) {
+        snprintf(error, error_bytes, "--rollup-after: at most 3600");
         return SI_EINVAL;
     }
     if (options->command == SI__COMMAND_KEY && (!options->app || !options->environment)) {

@@ -119,9 +119,11 @@ static void handle_person(si__request *request) {
     else if (si__reader_begin(request->reader))
         si__answer_failure(request, SI_EIO);
     else {
+        uint64_t failures = request->reader->db.failures;
         si__session_read(request);
         if (check_access(request)) request->route->handler(request);
         si__reader_end(request->reader);
+        if (request->reader->db.failures != failures) si__answer_failure(request, SI_EIO); /* never half an answer */
     }
     gzip_answer(request);
     si__slow_note(request->route->path, si__clock_monotonic_ns() - request->started_ns);

@@ -144,5 +144,6 @@ int si__reader_begin(si__reader *reader) {
 }
 
 void si__reader_end(si__reader *reader) {
+    si__db_reset_all(&reader->db);
     if (!sqlite3_get_autocommit(reader->db.sql)) si__db_exec(&reader->db, "COMMIT");
 }

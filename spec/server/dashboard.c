@@ -59,35 +59,37 @@ void dashboard_make(dashboard *d) {
     temporary_dir_make(d->dir);
 }
 
+static void read_log(dashboard *d) {
+    lseek(d->output, 0, SEEK_SET);
+    ssize_t got = read(d->output, d->said, sizeof d->said - 1);
+    d->said[got > 0 ? got : 0] = '\0';
+}
+
 static void wait_until_listening(dashboard *d) {
     int64_t deadline = now_ms() + DEADLINE_MS;
-    size_t used = 0;
     for (;;) {
-        struct pollfd ready = {d->output, POLLIN, 0};
-        int64_t left = deadline - now_ms();
-        if (left <= 0 || poll(&ready, 1, (int)left) <= 0)
-            fail("si-dashboard did not listen in time; it said: %s", d->said);
-        ssize_t got = read(d->output, d->said + used, sizeof d->said - 1 - used);
-        if (got <= 0) fail("si-dashboard ended before it listened; it said: %s", d->said);
-        used += (size_t)got;
-        d->said[used] = '\0';
+        read_log(d);
         const char *at = strstr(d->said, "listening on ");
-        if (!at || !strchr(at, '\n')) continue;
-        snprintf(d->url, sizeof d->url, "%.*s", (int)strcspn(at + 13, "\n"), at + 13);
-        return;
+        if (at && strchr(at, '\n')) {
+            snprintf(d->url, sizeof d->url, "%.*s", (int)strcspn(at + 13, "\n"), at + 13);
+            return;
+        }
+        int status;
+        if (waitpid(d->pid, &status, WNOHANG) != 0) fail("si-dashboard ended before it listened; it said: %s", d->said);
+        if (now_ms() > deadline) fail("si-dashboard did not listen in time; it said: %s", d->said);
+        poll(NULL, 0, 5);
     }
 }
 
 void dashboard_start(dashboard *d, const char *const *options) {
     const char *arguments[32] = {program(), "--listen", "127.0.0.1:0", "--no-self", "--data", d->dir};
     size_t count = 6;
+    char path[100];
     while (options && *options && count < 31) arguments[count++] = *options++;
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC)) fail("pipe: %s", strerror(errno));
-    d->said[0] = '\0';
-    d->pid = spawn(arguments, ends[1], d->file_limit_bytes);
-    close(ends[1]);
-    d->output = ends[0];
+    snprintf(path, sizeof path, "%s/said", d->dir);
+    d->output = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (d->output < 0) fail("%s: %s", path, strerror(errno));
+    d->pid = spawn(arguments, d->output, d->file_limit_bytes);
     wait_until_listening(d);
 }
 
@@ -104,6 +106,7 @@ int dashboard_stop(dashboard *d, int signal_number) {
         }
         poll(NULL, 0, 5);
     }
+    read_log(d);
     close(d->output);
     d->output = -1;
     d->pid = 0;

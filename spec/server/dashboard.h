@@ -12,9 +12,9 @@
 #include "../../runtime/report/json.h"
 
 typedef struct dashboard {
-    char dir[64], url[64], said[4096]; /* said: what it printed until it listened */
+    char dir[64], url[64], said[4096]; /* said: what it printed, as last read */
     pid_t pid;
-    int output;                /* read end of its standard output and error */
+    int output;                /* the file of its standard output and error */
     uint64_t file_limit_bytes; /* set before start: no file may grow beyond; 0: as large as they like */
 } dashboard;
 

@@ -5,3 +5,4 @@ target_compile_definitions(si_server_spec PRIVATE SI_BINARY_DIR="${CMAKE_BINARY_
 target_link_libraries(si_server_spec PUBLIC si_dashboard si_report PkgConfig::CURL m)
 add_dependencies(si_server_spec si-dashboard)
 si_test(ingest_test server si_server_spec PkgConfig::SQLITE PkgConfig::SODIUM)
+si_test(query_test server si_server_spec)
