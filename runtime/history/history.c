@@ -168,6 +168,10 @@ int si__history_add(si__history *history, si__series_kind kind, const char *name
     size_t before = si__series_bytes(series);
     int status = si__series_push(series, time_ms, value);
     history->bytes += si__series_bytes(series) - before;
+    if (status && series->raw_count == 0) { /* out of memory with its first point: a series has at least one */
+        series_remove(history, series);
+        return status;
+    }
     while (history->bytes > history->max_bytes && history->count > 1) {
         uint64_t evicted = history->evicted;
         evict_one(history, series);

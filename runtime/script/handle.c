@@ -30,7 +30,7 @@ static si__handle *check(lua_State *L) {
 }
 
 static int64_t check_window(lua_State *L, int arg) {
-    int64_t ms;
+    int64_t ms = 0;
     if (lua_type(L, arg) != LUA_TSTRING || si__duration_parse(lua_tostring(L, arg), &ms) != 0 || ms <= 0)
         luaL_argerror(L, arg, "expected a window in quotes, such as \"5m\"");
     return ms;

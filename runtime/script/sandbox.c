@@ -66,6 +66,7 @@ static void *count_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
         charge(sandbox, nsize);
     }
     void *moved = realloc(ptr, nsize);
+    if (!moved && nsize <= held) moved = ptr; /* Lua counts on shrinking never failing */
     if (moved) sandbox->used_bytes += nsize - held;
     return moved;
 }

@@ -39,6 +39,7 @@ if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs withou
 endif()
 si_test(sandbox_test c si_script)
 si_test(script_test c si_script)
+si_test(script_memory_test c si_script ${SI_WRAP_MALLOC})
 si_test(drain_test c si_ring)
 si_test(guard_test c si_ring)
 si_test(unwind_test c si_collectors dl)
