@@ -60,6 +60,7 @@ describe('names', () => {
     assert.equal(kind('memcpy', '', '/lib/x86_64-linux-gnu/libc.so.6'), 'system');
     assert.equal(kind('render', 'cart.lua', ''), 'script');
     assert.equal(kind('0x55d2', '', '/srv/shop'), 'unknown');
+    assert.equal(kind('[libblob.so+0x1f40]', '', 'libblob.so'), 'unknown');
   });
 });
 

@@ -75,7 +75,7 @@ export function baseName(path: string): string {
 }
 
 const SYSTEM = /^(ld-linux|ld-musl|libc[.-]|libpthread|libm[.-]|libdl|librt|libgcc_s|linux-vdso|\[vdso\]|\[vsyscall\]|\[kernel|vmlinux)/;
-const UNKNOWN = /^(\[?unknown\]?|\?+|0x[0-9a-f]+|)$/i;
+const UNKNOWN = /^(\[?unknown\]?|\?+|0x[0-9a-f]+|\[.*\+0x[0-9a-f]+\]|)$/i; // agents write [libx.so+0x1f] for what has no symbol
 
 export function kindOf(frame: Frame): Kind {
   const [fn, file, , path] = frame;
