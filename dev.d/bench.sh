@@ -44,7 +44,7 @@ machine() {
 
 # bench_report [SECONDS [ROUNDS]]: the shop under the demo's load, observed and not, in turns; the reports go to bench/report_sink.c.
 bench_report() {
-    local seconds=${1:-90} rounds=${2:-2} round folder
+    local seconds=${1:-150} rounds=${2:-2} round folder
     [[ $seconds =~ ^[0-9]+$ && $rounds =~ ^[1-9][0-9]*$ ]] || die "usage: ./dev bench report [SECONDS [ROUNDS]]"
     build_preset release shop report_sink
     folder=$(mktemp -d "${TMPDIR:-/tmp}/si-bench.XXXXXX")

@@ -1,0 +1,1 @@
+return { default = { pattern = "_spec", lpath = "", verbose = true } }
