@@ -102,13 +102,12 @@ void si__file_identify(const si__module *m, const char *root, si__file_id *out) 
 
 /* ---- Compiling ---- */
 
-static si__unwind_table *compile_path(const char *path) {
-    si__unwind_table *table = NULL;
+static int compile_path(const char *path, si__unwind_table **out) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return NULL;
-    (void)si__unwind_compile_fd(fd, &table);
+    if (fd < 0) return SI_EIO;
+    int rc = si__unwind_compile_fd(fd, out);
     close(fd);
-    return table;
+    return rc;
 }
 
 /* The process behind a root prefix, as a /proc directory. */
@@ -120,45 +119,46 @@ static int process_directory(const char *root, char *out, size_t size) {
 }
 
 /* A file that has no name any more: through the kernel's link to it, which takes privileges, or as it is mapped. */
-static si__unwind_table *compile_gone(const si__module *m, const char *root) {
+static int compile_gone(const si__module *m, const char *root, si__unwind_table **out) {
     char directory[64], path[160];
-    if (!process_directory(root, directory, sizeof(directory))) return NULL;
+    if (!process_directory(root, directory, sizeof(directory))) return SI_ENOTFOUND;
     snprintf(path, sizeof(path), "%s/map_files/%llx-%llx", directory, (unsigned long long)m->start,
              (unsigned long long)m->end);
-    si__unwind_table *table = compile_path(path);
-    if (table || m->start < m->file_offset) return table;
+    int rc = compile_path(path, out);
+    if (rc != SI_EIO || m->start < m->file_offset) return rc;
     snprintf(path, sizeof(path), "%s/mem", directory);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return NULL;
-    (void)si__unwind_compile_mapped(fd, m->start - m->file_offset, &table);
+    if (fd < 0) return SI_EIO;
+    rc = si__unwind_compile_mapped(fd, m->start - m->file_offset, out);
     close(fd);
-    return table;
+    return rc;
 }
 
 /* Every process of one kernel has the same vdso: ours stands for all. */
-static si__unwind_table *compile_vdso(void) {
+static int compile_vdso(si__unwind_table **out) {
     si__module_list list;
-    si__unwind_table *table = NULL;
     const char *image = (const char *)getauxval(AT_SYSINFO_EHDR); // NOLINT(performance-no-int-to-ptr)
-    if (!image || si__module_list_read(getpid(), &list)) return NULL;
+    if (!image) return SI_ENOTFOUND;
+    int rc = si__module_list_read(getpid(), &list);
+    if (rc) return rc;
     const si__module *m = si__module_find(&list, (uintptr_t)image);
-    if (m && m->start == (uintptr_t)image) (void)si__unwind_compile_memory(image, m->end - m->start, &table);
+    rc = m && m->start == (uintptr_t)image ? si__unwind_compile_memory(image, m->end - m->start, out) : SI_ENOTFOUND;
     si__module_list_free(&list);
-    return table;
+    return rc;
 }
 
-static si__unwind_table *compile_file(const si__file_id *id, const si__module *m, const char *root) {
+static int compile_file(const si__file_id *id, const si__module *m, const char *root, si__unwind_table **out) {
     char path[PATH_MAX];
     switch (id->kind) {
     case SI__FILE_PATH:
-        if ((size_t)snprintf(path, sizeof(path), "%s%s", root, m->path) >= sizeof(path)) return NULL;
-        return compile_path(path);
+        if ((size_t)snprintf(path, sizeof(path), "%s%s", root, m->path) >= sizeof(path)) return SI_ELIMIT;
+        return compile_path(path, out);
     case SI__FILE_GONE:
-        return compile_gone(m, root);
+        return compile_gone(m, root, out);
     case SI__FILE_VDSO:
-        return compile_vdso();
+        return compile_vdso(out);
     default:
-        return NULL;
+        return SI_ENOTFOUND;
     }
 }
 
@@ -177,7 +177,9 @@ const si__unwind_table *si__unwind_cache_table(si__unwind_cache *c, const si__fi
         c->files = files;
         c->capacity = capacity;
     }
-    si__unwind_table *table = compile_file(id, m, root);
+    si__unwind_table *table = NULL;
+    int rc = compile_file(id, m, root, &table);
+    if (rc == SI_ENOMEM || rc == SI_EIO) return NULL; /* may pass: to be tried again the next time */
     c->files[c->count++] = (cached_file){.id = *id, .table = table, .used = ++c->clock};
     return table;
 }

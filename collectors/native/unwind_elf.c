@@ -192,7 +192,7 @@ static int compile_section(const elf *e, const unsigned char *bytes, size_t size
 static int compile(const source *from, si__unwind_table **out) {
     *out = NULL;
     elf e = {.from = *from};
-    uint64_t offset, vaddr, size;
+    uint64_t offset = 0, vaddr = 0, size = 0;
     int rc = elf_open(&e);
     if (!rc) rc = find_section(&e, &offset, &vaddr, &size);
     if (rc == SI_ENOTFOUND) rc = find_by_segment(&e, &offset, &vaddr, &size);
