@@ -7,7 +7,6 @@
 #include "connections.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -60,11 +59,7 @@ si__connections *si__connections_new(void) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&connections->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     int failed = pthread_create(&connections->thread, NULL, sweeper, connections);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (!failed) return connections;
     free(connections);
     return NULL;

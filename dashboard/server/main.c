@@ -128,17 +128,29 @@ static void announce(si__server *server) {
     fflush(stdout);
 }
 
+/* Until SIGTERM or SIGINT. At first the dashboard's own data is asked for early: a new page should show something at
+ * once. */
+static void wait_for_end(const si__options *options, const sigset_t *signals) {
+    for (int early = options->no_self ? 0 : 12; early > 0; early--) {
+        struct timespec wait = {10, 0};
+        if (sigtimedwait(signals, NULL, &wait) > 0) return;
+        si__self_report_now();
+    }
+    int got;
+    while (sigwait(signals, &got) != 0) continue;
+}
+
 static int serve(const si__options *options) {
     char error[512] = "";
     sigset_t signals;
-    int got;
     si__server server = {.options = options};
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a full disk is an error to report, not an end */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* every thread inherits it; this one waits for them */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* every thread inherits it, and this one waits for them; all others
+                                                   stay open: the profiler's reach our threads too */
     randombytes_buf(server.secret, sizeof server.secret);
     si__store_options store = {.data_dir = options->data_dir,
                                .retention_ms = options->retention_days * 86400000,
@@ -153,7 +165,7 @@ static int serve(const si__options *options) {
     if (!failed) {
         announce(&server);
         if (!options->no_self) si__self_start(&server);
-        while (sigwait(&signals, &got) != 0) continue;
+        wait_for_end(options, &signals);
         if (!options->no_self) si__self_stop();
         si__server_stop(&server);
     } else {

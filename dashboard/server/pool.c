@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <si/si.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #define THREADS_LIMIT 16
@@ -54,16 +53,12 @@ si__pool *si__pool_new(si__store *store, int threads, size_t queue_limit, void (
     pool->last = &pool->first;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     int failed = 0;
     for (int i = 0; i < threads && i < THREADS_LIMIT && !failed; i++) {
         pool->readers[i] = si__reader_new(store);
         failed = !pool->readers[i] || pthread_create(&pool->threads[i], NULL, worker_main, pool);
         if (!failed) pool->thread_count++;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (!failed) return pool;
     si__pool_free(pool);
     return NULL;

@@ -58,6 +58,10 @@ void si__self_start(si__server *server) {
     if (failed) fprintf(stderr, "si-dashboard: not profiling itself: %s\n", si_strerror(failed));
 }
 
+void si__self_report_now(void) {
+    if (runtime) si_runtime_flush(runtime, 1);
+}
+
 void si__self_stop(void) {
     si_runtime_close(runtime, 700);
     runtime = NULL;

@@ -9,7 +9,6 @@
 
 #include <pthread.h>
 #include <si/si.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -167,11 +166,7 @@ si__writer *si__writer_start(const si__db *db, const si__writer_options *options
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&writer->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     int failed = !writer->intern || !writer->codec || pthread_create(&writer->thread, NULL, writer_main, writer);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (!failed) return writer;
     si__intern_free(writer->intern);
     si__body_codec_free(writer->codec);
