@@ -16,10 +16,13 @@
 #include <libiberty/demangle.h>
 
 enum {
-    MANGLED_MAX = 4096,      /* libiberty recurses once per byte at worst */
-    DEPTH_MAX = 4096,        /* of our own walk */
-    COST_MAX = 100000,       /* nodes of the tree */
-    SCOPE_PRODUCT_MAX = 8192 /* the printer's stack arrays grow with this */
+    MANGLED_MAX = 4096,       /* libiberty recurses once per byte at worst */
+    DEPTH_MAX = 4096,         /* of our own walk */
+    COST_MAX = 100000,        /* nodes of the tree */
+    SCOPE_PRODUCT_MAX = 8192, /* the printer's stack arrays grow with this */
+    UNPARSED_MAX = 1024,      /* libiberty's own limit where it uses the stack only */
+    AGAIN_MAX = 32,           /* 2^16 steps at worst, two mentions doubling a type */
+    OPTIONS = DMGL_PARAMS | DMGL_ANSI
 };
 
 /* ---- Suffixes ---- */
@@ -161,17 +164,29 @@ static void print_part(const char *text, size_t length, void *arg) {
     if (length > room) longjmp(p->full, 1);
 }
 
-/* 1: printed, cut perhaps. */
-static int print(node *root, int options, char *out, size_t *length) {
+/* Prints a parsed name, or when root is NULL a mangled one. 1: printed, cut perhaps. */
+static int print(node *root, const char *mangled, char *out, size_t *length) {
     printer p = {.out = out};
-    int whole = 0;
     if (setjmp(p.full) == 0) {
-        whole = cplus_demangle_print_callback(options, root, print_part, &p);
+        int whole = root ? cplus_demangle_print_callback(OPTIONS, root, print_part, &p)
+                         : cplus_demangle_v3_callback(mangled, OPTIONS, print_part, &p);
         *length = p.length;
         return whole && p.length > 0;
     }
     *length = SI__NAME_MAX - 1; /* print_part has filled it */
     return 1;
+}
+
+/* libiberty parses some names (unresolved ones in templates, older manglings) only when it prints them at once. Then
+   the text must do as a measure: what explodes without printing anything are types that are mentioned again inside a
+   pack. */
+static int looks_small(const char *mangled, size_t length) {
+    unsigned again = 0;
+    if (length > UNPARSED_MAX) return 0;
+    if (!strstr(mangled, "Dp") && !strstr(mangled, "sp") && !strstr(mangled, "sZ")) return 1;
+    for (const char *p = mangled; (p = strchr(p, 'S')) != NULL; p++)
+        again += p[1] == '_' || (p[1] >= '0' && p[1] <= '9') || (p[1] >= 'A' && p[1] <= 'Z');
+    return again <= AGAIN_MAX;
 }
 
 size_t si__demangle(const char *symbol, char *out) {
@@ -181,14 +196,13 @@ size_t si__demangle(const char *symbol, char *out) {
     if (symbol[0] != '_' || symbol[1] != 'Z' || stem > MANGLED_MAX - 1) return length;
 
     char mangled[MANGLED_MAX];
-    const int options = DMGL_PARAMS | DMGL_ANSI;
     void *memory = NULL;
     memcpy(mangled, symbol, stem);
     mangled[stem] = 0;
-    node *root = cplus_demangle_v3_components(mangled, options, &memory);
-    if (root && is_small(root)) {
+    node *root = cplus_demangle_v3_components(mangled, OPTIONS, &memory);
+    if (root ? is_small(root) : looks_small(mangled, stem)) {
         size_t printed;
-        if (print(root, options, out, &printed))
+        if (print(root, mangled, out, &printed))
             length = printed;
         else
             memcpy(out, mangled, length);

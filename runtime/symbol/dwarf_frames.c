@@ -31,6 +31,7 @@ struct si__dwarf_frames {
     int has_unit;
     Dwarf_Files *files; /* of the unit; NULL: none */
     ranges functions;   /* of the unit, sorted by lo */
+    int deep;           /* 1: functions inside functions are among them */
     ranges units;       /* made when .debug_aranges does not help; sorted by lo */
     int units_made;
     uint64_t visits;
@@ -96,8 +97,12 @@ static const range *find_range(const ranges *r, uint64_t address) {
 
 /* ---- Units and their functions ---- */
 
-static int holds_functions(int tag) {
-    return tag == DW_TAG_namespace || tag == DW_TAG_module || tag == DW_TAG_class_type || tag == DW_TAG_structure_type;
+/* Where functions are found. `deep`: also inside functions, where those of lambdas and local classes are; that is to
+   walk through every entry of the unit, so it is done only when an address is in no other function. */
+static int holds_functions(int tag, int deep) {
+    if (tag == DW_TAG_namespace || tag == DW_TAG_module) return 1;
+    if (tag == DW_TAG_class_type || tag == DW_TAG_structure_type || tag == DW_TAG_union_type) return 1;
+    return deep && (tag == DW_TAG_subprogram || tag == DW_TAG_lexical_block);
 }
 
 static int collect_functions(si__dwarf_frames *f, Dwarf_Die *parent, unsigned depth) {
@@ -107,9 +112,23 @@ static int collect_functions(si__dwarf_frames *f, Dwarf_Die *parent, unsigned de
         if (++f->visits > VISITS_MAX) return 0;
         int tag = dwarf_tag(&die);
         if (tag == DW_TAG_subprogram && !add_die_ranges(&f->functions, &die, dwarf_dieoffset(&die))) return 0;
-        if (holds_functions(tag) && !collect_functions(f, &die, depth + 1)) return 0;
+        if (holds_functions(tag, f->deep) && !collect_functions(f, &die, depth + 1)) return 0;
     } while (dwarf_siblingof(&die, &die) == 0);
     return 1;
+}
+
+static void find_functions(si__dwarf_frames *f, int deep) {
+    f->functions.count = 0;
+    f->deep = deep;
+    (void)collect_functions(f, &f->unit, 0); /* what was found counts, whatever stopped it */
+    if (f->functions.count) qsort(f->functions.items, f->functions.count, sizeof(range), by_start);
+}
+
+/* libdw does not check every allocation of its own: without some room it is better not called at all. */
+static int has_headroom(void) {
+    void *volatile room = malloc(1 << 20);
+    free(room);
+    return room != NULL;
 }
 
 static void enter_unit(si__dwarf_frames *f, Dwarf_Die *unit) {
@@ -118,11 +137,9 @@ static void enter_unit(si__dwarf_frames *f, Dwarf_Die *unit) {
     f->unit = *unit;
     f->unit_offset = offset;
     f->has_unit = 1;
-    f->functions.count = 0;
     size_t count;
     if (dwarf_getsrcfiles(unit, &f->files, &count) != 0) f->files = NULL;
-    (void)collect_functions(f, &f->unit, 0); /* what was found counts, whatever stopped it */
-    if (f->functions.count) qsort(f->functions.items, f->functions.count, sizeof(range), by_start);
+    find_functions(f, 0);
 }
 
 /* Every unit's ranges: for files without .debug_aranges (clang writes none). */
@@ -139,9 +156,14 @@ static void make_units(si__dwarf_frames *f) {
     if (f->units.count) qsort(f->units.items, f->units.count, sizeof(range), by_start);
 }
 
+/* Is the address in the unit that was looked at last? */
+static int knows(const si__dwarf_frames *f, uint64_t address) {
+    return f->has_unit && find_range(&f->functions, address);
+}
+
 static int find_unit(si__dwarf_frames *f, uint64_t address) {
     Dwarf_Die unit;
-    if (f->has_unit && find_range(&f->functions, address)) return 1;
+    if (knows(f, address)) return 1;
     if (!f->units_made && dwarf_addrdie(f->dwarf, address, &unit)) {
         enter_unit(f, &unit);
         return 1;
@@ -203,8 +225,12 @@ static void line_at(si__dwarf_frames *f, uint64_t address, si__dwarf_frame *out)
 size_t si__dwarf_frames_at(si__dwarf_frames *f, uint64_t address, si__dwarf_frame *out, size_t cap) {
     Dwarf_Die chain[CHAIN_MAX];
     size_t used = 0, count = 0;
-    if (f->visits > VISITS_MAX || !find_unit(f, address)) return 0;
+    if (f->visits > VISITS_MAX || (!knows(f, address) && !has_headroom()) || !find_unit(f, address)) return 0;
     const range *function = find_range(&f->functions, address);
+    if (!function && !f->deep) {
+        find_functions(f, 1);
+        function = find_range(&f->functions, address);
+    }
     if (function && dwarf_offdie(f->dwarf, function->die, &chain[0]))
         used = collect_inlined(f, &chain[0], address, chain, 1);
 

@@ -30,6 +30,11 @@ static void cxx_names(void **state) {
           "int& std::vector<int, std::allocator<int> >::emplace_back<int>(int&&)");
     check("_ZNSt6thread11_State_implINS_8_InvokerISt5tupleIJPFvvEEEEEE6_M_runEv",
           "std::thread::_State_impl<std::thread::_Invoker<std::tuple<void (*)()> > >::_M_run()");
+    /* An unresolved name (sr) inside, as clang writes them. */
+    check("_ZSt14__relocate_a_1IccENSt9enable_ifIXsr3std24__is_bitwise_relocatableIT_EE5valueEPS1_E4typeES2_S2_S2_"
+          "RSaIT0_E",
+          "std::enable_if<std::__is_bitwise_relocatable<char>::value, char*>::type std::__relocate_a_1<char, "
+          "char>(char*, char*, char*, std::allocator<char>&)");
 }
 
 static void clones_and_versions(void **state) {
@@ -79,6 +84,8 @@ static void names_that_explode_stay_small(void **state) {
     assert_int_equal(strncmp(out, "f((b<a<int, int>, a<a<int, int>", 31), 0);
     for (int levels = 20; levels < 60; levels += 13) { /* 2^59 steps if walked */
         doubling(name, "Dp", levels);
+        assert_in_range(si__demangle(name, out), 1, SI__NAME_MAX - 1);
+        doubling(name, "Xsr1xIT_E1yEDp", levels);
         assert_in_range(si__demangle(name, out), 1, SI__NAME_MAX - 1);
         doubling(name, "", levels);
         assert_in_range(si__demangle(name, out), 1, SI__NAME_MAX - 1);

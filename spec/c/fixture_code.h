@@ -95,7 +95,11 @@ static const char fixture_cxx[] =
     "}\n"
     "extern \"C\" int fixture_cxx(std::uintptr_t *out) {\n"
     "    shop::Cart<std::map<int, long>> cart;\n"
-    "    return cart.total(out, {}) + 1;\n"
+    "    auto lambda = [](std::uintptr_t *o) __attribute__((noinline)) {\n" /* 21 */
+    "        HERE(o[2]);\n"                                                 /* 22 */
+    "        return 2;\n"
+    "    };\n"
+    "    return cart.total(out, {}) + lambda(out);\n"
     "}\n";
 
 /* Runs a shell command made like printf in the fixture directory; 1 when it succeeded. */

@@ -254,7 +254,7 @@ static void cxx_names_are_demangled(void **state) {
     assert_true(fixture_write("fixture.cc", fixture_cxx, sizeof fixture_cxx - 1));
     assert_true(shell("c++ -O2 -g -fPIC -shared -o cxx.so fixture.cc"));
     uint64_t there[8] = {0};
-    call("cxx.so", "fixture_cxx", there, 2);
+    call("cxx.so", "fixture_cxx", there, 3);
     si__binary *binary = binary_at(fixture_path("cxx.so"));
     const char *map = "std::map<int, long, std::less<int>, std::allocator<std::pair<int const, long> > >";
     char name[512];
@@ -267,6 +267,10 @@ static void cxx_names_are_demangled(void **state) {
     assert_string_equal(f[1].function, name);
     assert_int_equal(f[1].line, 13);
     assert_int_equal(strncmp(f[1].system_name, "_ZNK4shop4CartI", 15), 0);
+    f = resolve(binary, there[2]); /* a function inside a function */
+    assert_int_equal(got.count, 1);
+    assert_string_equal(f[0].function, "fixture_cxx::{lambda(unsigned long*)#1}::operator()(unsigned long*) const");
+    assert_int_equal(f[0].line, 22);
     si__binary_release(binary);
 }
 
