@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "si/si.h"
@@ -68,9 +69,9 @@ void si__unwind_cache_free(si__unwind_cache *cache) {
 
 /* ---- Identity ---- */
 
-/* The kernel's device numbers: maps and stat encode them differently. */
-static uint64_t device_of(dev_t dev) {
-    return (uint64_t)(unsigned)(dev >> 8 & 0xfff) << 20 | (dev & 0xff) | (dev >> 12 & 0xfff00);
+/* As module.c composes what maps says; stat's numbers are laid out differently. */
+static uint64_t device_of(dev_t device) {
+    return (uint64_t)major(device) << 20 | minor(device);
 }
 
 void si__file_identify(const si__module *m, const char *root, si__file_id *out) {
