@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "collector.h"
+#include "native/fork.h"
 #include "native/probe.h"
 #include "native/thread.h"
 #include "native/unwind.h"
@@ -61,7 +62,7 @@ static void record(si__region *region, si__slot *slot, const si__regs *regs, con
 }
 
 void si_error_record(const char *group, const char *message) {
-    si__region *region = si__probe_region();
+    si__region *region = si__owner_region();
     if (!region) return;
     int saved = errno;
     if (!group) group = "";

@@ -1,6 +1,7 @@
 /* Metrics that the program sets itself: gauges and counters. Host threads; lock-free, no allocation. */
 #include <string.h>
 
+#include "native/fork.h"
 #include "native/probe.h"
 #include "si/si.h"
 
@@ -17,7 +18,7 @@ static uint64_t bits_of(double value) {
 }
 
 void si_gauge_set(const char *name, double value) {
-    if (!si__probe_region()) return;
+    if (!si__owner_region()) return;
     si__instrument *gauge = si__instrument_get(SI__INSTRUMENT_GAUGE, name);
     if (!gauge) return;
     atomic_store_explicit(&gauge->value_bits, bits_of(value), memory_order_relaxed);
@@ -25,7 +26,7 @@ void si_gauge_set(const char *name, double value) {
 }
 
 void si_counter_add(const char *name, double value) {
-    if (!si__probe_region() || !(value >= 0)) return;
+    if (!si__owner_region() || !(value >= 0)) return;
     si__instrument *counter = si__instrument_get(SI__INSTRUMENT_COUNTER, name);
     if (!counter) return;
     uint64_t bits = atomic_load_explicit(&counter->value_bits, memory_order_relaxed);

@@ -99,7 +99,7 @@ int si__hello_say(si__hello_kind kind, unsigned flags, int fd, const char *reaso
     int socket = open_socket();
     if (socket >= 0) {
         if (connect_until(socket, deadline_ns) == 0 && send_message(socket, &hello, fd) == 0)
-            rc = wait_ms > 0 ? wait_for_answer(socket, deadline_ns) : 0;
+            rc = wait_ms > 0 && wait_for_answer(socket, deadline_ns) != 0 ? 1 : 0;
         close(socket);
     }
     errno = saved;

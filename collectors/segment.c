@@ -4,11 +4,12 @@
  * Without an open runtime a start is one load and a stop is one compare.
  */
 #include "collector.h"
+#include "native/fork.h"
 #include "native/probe.h"
 #include "si/si.h"
 
 static void begin(uint64_t *start_ns, void **slot, si__instrument_kind kind, const char *name) {
-    *slot = si__probe_region() ? si__instrument_get(kind, name) : NULL;
+    *slot = si__owner_region() ? si__instrument_get(kind, name) : NULL;
     *start_ns = *slot ? si__now_ns() : 0;
 }
 

@@ -24,6 +24,11 @@ static inline si__owner *si__owner_get(void) {
     return atomic_load_explicit(&si__owner_now, memory_order_acquire);
 }
 
+/* The same as si__probe_region, for the paths where a call would be most of the cost. */
+static inline si__region *si__owner_region(void) {
+    return atomic_load_explicit(&si__owner_get()->region, memory_order_relaxed);
+}
+
 /* Makes the page, and marks this process as its owner. 0 or -1 (no memory). Idempotent; not in a signal handler. */
 int si__owner_setup(void);
 

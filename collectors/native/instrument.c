@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "fork.h"
 #include "probe.h"
 
 static uint64_t mix(uint64_t h) {
@@ -41,7 +42,7 @@ static void name_it(si__instrument *instrument, si__instrument_kind kind, const 
 }
 
 si__instrument *si__instrument_get(si__instrument_kind kind, const char *name) {
-    si__region *region = si__probe_region();
+    si__region *region = si__owner_region();
     if (!region || !name) return NULL;
     size_t length = strnlen(name, SI__NAME_BYTES - 1);
     uint64_t hash = hash_of(kind, name, length);
@@ -60,7 +61,7 @@ si__instrument *si__instrument_get(si__instrument_kind kind, const char *name) {
 }
 
 int si__instrument_valid(const si__instrument *instrument) {
-    si__region *region = si__probe_region();
+    si__region *region = si__owner_region();
     if (!region || !instrument) return 0;
     uintptr_t first = (uintptr_t)si__region_instrument(region, 0), at = (uintptr_t)instrument;
     return at >= first && at < first + SI__INSTRUMENT_COUNT * sizeof(si__instrument);
@@ -68,7 +69,7 @@ int si__instrument_valid(const si__instrument *instrument) {
 
 void si__instrument_time(si__instrument *instrument, uint64_t duration_ns) {
     if (!si__instrument_valid(instrument)) return;
-    si__region *region = si__probe_region();
+    si__region *region = si__owner_region();
     if (!region) return; /* closed between the two looks */
     uint32_t index = (uint32_t)(instrument - si__region_instrument(region, 0));
     atomic_fetch_add_explicit(&si__region_buckets(region, index)[si__bucket_index(duration_ns)], 1,

@@ -31,6 +31,7 @@ static struct {
 } states[SI__COLLECTOR_STATES];
 
 static _Atomic uint32_t put_off; /* 1: the region is to be made when it is needed */
+static si__region *mapped;       /* the last region made here or, in a forked child, by the parent */
 static int observing;            /* between open and close; inherited by a forked child */
 
 si__region *si__probe_region(void) {
@@ -111,10 +112,20 @@ static const si__fork_steps fork_steps = {before_fork, after_fork, in_child};
 static si__region *make_region(int *fd, int *error) {
     si__region *region = si__region_create(fd, error);
     if (!region) return NULL;
+    if (mapped && options_now.preloaded) si__region_unmap(mapped); /* the parent's: nothing here points into it */
+    mapped = region;
     atomic_store_explicit(&region->control.cpu_mhz, options_now.cpu_mhz, memory_order_relaxed);
     copy_states(region);
     atomic_store(&si__owner_get()->made, region);
     return region;
+}
+
+/* Nobody has seen it yet. */
+static void give_up(si__region *region, int fd) {
+    atomic_store(&si__owner_get()->made, NULL);
+    mapped = NULL;
+    si__region_unmap(region);
+    close(fd);
 }
 
 static void publish(si__region *region) {
@@ -147,13 +158,18 @@ int si__probe_open(const si__probe_options *options) {
         errno = saved;
         return SI_EUNAVAILABLE;
     }
+    if (options_now.adopt && options_now.adopt(region, fd, options_now.adopt_arg) < 0) {
+        give_up(region, fd);
+        snprintf(why, sizeof why, "nobody takes the samples");
+        errno = saved;
+        return SI_EUNAVAILABLE;
+    }
+    if (options_now.adopt) {
+        close(fd);
+        fd = -1;
+    }
     atomic_store(&descriptor, fd);
     publish(region);
-    if (options_now.adopt) {
-        options_now.adopt(region, fd, options_now.adopt_arg);
-        atomic_store(&descriptor, -1);
-        close(fd);
-    }
     observing = 1;
     start_collectors(region);
     errno = saved;
@@ -182,7 +198,11 @@ si__region *si__probe_region_needed(void) {
     int fd = -1, error = 0;
     region = make_region(&fd, &error);
     if (!region) return NULL;
-    if (options_now.adopt_quietly) options_now.adopt_quietly(region, fd);
+    if (options_now.adopt_quietly && options_now.adopt_quietly(region, fd) < 0) {
+        give_up(region, fd);
+        si__timer_stop(si__thread_at(0));
+        return NULL;
+    }
     close(fd);
     publish(region);
     si__thread_enter(region);

@@ -14,13 +14,14 @@
 
 typedef struct si__probe_options {
     /* Told of the region once made, before the collectors start (preload: hands fd to the agent and waits for its
-       tables). Afterwards the descriptor is closed. NULL: the descriptor stays open, see si__probe_fd. */
+       tables). Afterwards the descriptor is closed. Negative: nobody wants it, the probe stays closed. NULL: the
+       descriptor stays open, see si__probe_fd. */
     int (*adopt)(si__region *region, int fd, void *arg);
     /* Preload, in a forked child: the same without waiting. May run in a signal handler: system calls only. */
     int (*adopt_quietly)(si__region *region, int fd);
     void *adopt_arg;
     uint32_t cpu_mhz; /* rate until the runtime says another one; 0: off until then */
-    int preloaded;    /* 1: no thread of ours in this process; timers that are off keep a slow tick to notice a change */
+    int preloaded; /* 1: no thread of ours in this process; timers that are off keep a slow tick to notice a change */
 } si__probe_options;
 
 /*
@@ -82,8 +83,12 @@ si__event *si__ring_reserve(si__slot *slot, uint32_t frame_count, uint32_t text_
 /* Gives back what was reserved beyond the event's frame_count and text_bytes, once both are final and before commit. */
 void si__ring_trim(si__slot *slot, si__event *event, uint32_t reserved_frames, uint32_t reserved_text);
 void si__ring_commit(si__event *event, si__event_type type);
-static inline uint64_t *si__event_pcs(si__event *e) { return (uint64_t *)(void *)(e + 1); }
-static inline char *si__event_text(si__event *e) { return (char *)(si__event_pcs(e) + e->frame_count); }
+static inline uint64_t *si__event_pcs(si__event *e) {
+    return (uint64_t *)(void *)(e + 1);
+}
+static inline char *si__event_text(si__event *e) {
+    return (char *)(si__event_pcs(e) + e->frame_count);
+}
 
 /* ---- Instruments ---- */
 
