@@ -177,8 +177,46 @@ static int parse_kind(const char *name) {
     return -1;
 }
 
+static int add_target(reader *r, si__channel *c, const si__json *name) {
+    if (name->type != SI__JSON_STRING) return fail(r, NULL, "must be an object, a channel's name, or a list of names");
+    if ((c->to[c->to_count] = copy(r, name->text))) c->to_count++;
+    return r->status;
+}
+
+/* "default": "slack:perf", or a list. Whether those exist is checked when all are read. */
+static void read_alias(reader *r, const si__json *value, si__channel *c) {
+    size_t count = value->type == SI__JSON_ARRAY ? value->count : 1;
+    if (!*value->key || strchr(value->key, ':') || strlen(value->key) > 63 || !is_one_line(value->key) || !count ||
+        count > RECIPIENTS_MOST) {
+        fail(r, NULL, "another name for channels is up to 63 letters without a colon, for 1 to %d of them",
+             RECIPIENTS_MOST);
+        return;
+    }
+    c->kind = SI__CHANNEL_ALIAS;
+    c->name = copy(r, value->key);
+    if (!(c->to = calloc(count, sizeof *c->to))) r->status = SI_ENOMEM;
+    if (value->type != SI__JSON_ARRAY && !r->status) add_target(r, c, value);
+    for (const si__json *item = value->type == SI__JSON_ARRAY ? value->first : NULL; item && !r->status;
+         item = item->next)
+        add_target(r, c, item);
+}
+
+static void check_aliases(reader *r, const si__channel *items, size_t count) {
+    for (size_t i = 0; i < count && !r->status; i++)
+        for (size_t t = 0; items[i].kind == SI__CHANNEL_ALIAS && t < items[i].to_count && !r->status; t++) {
+            size_t n = 0;
+            r->channel = items[i].name;
+            while (n < count && (items[n].kind == SI__CHANNEL_ALIAS || strcmp(items[n].name, items[i].to[t]) != 0)) n++;
+            if (n == count) fail(r, NULL, "there is no channel %s", items[i].to[t]);
+        }
+}
+
 static void read_channel(reader *r, const si__json *object, si__channel *c) {
     int kind = parse_kind(object->key);
+    if (kind < 0 && (object->type == SI__JSON_STRING || object->type == SI__JSON_ARRAY)) {
+        read_alias(r, object, c);
+        return;
+    }
     if (kind < 0) {
         fail(r, NULL, "a name is webhook:, slack:, email: or pagerduty: and up to 50 letters");
         return;
@@ -224,6 +262,7 @@ int si__channels_parse(const char *json, size_t length, si__channel **out, size_
             if (!strcmp(items[i].name, object->key)) fail(&r, NULL, "given twice");
         if (!r.status) read_channel(&r, object, &items[n++]);
     }
+    if (items) check_aliases(&r, items, n);
     si__json_free(root);
     if (r.status) {
         si__channels_free(items, n);

@@ -10,7 +10,8 @@ typedef enum si__channel_kind {
     SI__CHANNEL_WEBHOOK,
     SI__CHANNEL_SLACK,
     SI__CHANNEL_EMAIL,
-    SI__CHANNEL_PAGERDUTY
+    SI__CHANNEL_PAGERDUTY,
+    SI__CHANNEL_ALIAS /* another name for some of the others */
 } si__channel_kind;
 
 typedef enum si__channel_tls { SI__TLS_REQUIRED, SI__TLS_TRY, SI__TLS_NONE } si__channel_tls;
@@ -22,7 +23,7 @@ typedef struct si__channel { /* owned strings; NULL: not given */
     char *secret;          /* webhook: HMAC key; pagerduty: routing key */
     char *user, *password; /* e-mail */
     char *from;
-    char **to;
+    char **to; /* e-mail: addresses; alias: names of channels that exist and are no aliases */
     size_t to_count;
     si__channel_tls tls; /* e-mail over smtp:// */
 } si__channel;

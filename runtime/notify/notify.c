@@ -25,6 +25,7 @@
 #define GIVE_UP_MS ((uint64_t)24 * 3600 * 1000)
 #define REFUSALS_MOST 5 /* of one message */
 #define SLACK_GAP_MS 1000
+#define ALIAS_MOST 50 /* as channel.c allows */
 
 typedef struct delivery { /* one message to one channel */
     STAILQ_ENTRY(delivery) link;
@@ -283,29 +284,47 @@ static uint64_t refuse(char *error, size_t error_bytes, const char *what, const 
     return 0;
 }
 
-uint64_t si__notify_send(si__notify *n, const char *destination, const si__alert *alerts, size_t count, char *error,
-                         size_t error_bytes) {
-    const si__channel *channel = find_channel(n->channels, n->channel_count, destination);
-    if (error_bytes) error[0] = '\0';
-    if (n->closing || !count) return refuse(error, error_bytes, "nothing can be sent to", destination);
-    if (!channel) return refuse(error, error_bytes, "no channel is named", destination);
-    /* PagerDuty knows incidents one by one; the others take a group as one message. */
-    size_t parts = channel->kind == SI__CHANNEL_PAGERDUTY ? count : 1, each = count / parts;
-    if (n->pending + parts > QUEUE_MOST)
-        return refuse(error, error_bytes, "too much is waiting; not queued for", destination);
-    outbox *box = find_outbox(n, destination);
-    if (!box && !(box = outbox_new(n, channel))) return refuse(error, error_bytes, "out of memory for", destination);
-    uint64_t id = n->next_id++;
-    size_t made = 0;
-    for (; made < parts; made++) {
-        delivery *d = delivery_new(n, channel, id, alerts + made * each, each);
-        if (!d) break;
+/* PagerDuty knows incidents one by one; the others take a group as one message. */
+static size_t parts_of(const si__channel *channel, size_t count) {
+    return channel->kind == SI__CHANNEL_PAGERDUTY ? count : 1;
+}
+
+static int queue(si__notify *n, const si__channel *channel, uint64_t id, const si__alert *alerts, size_t count) {
+    outbox *box = find_outbox(n, channel->name);
+    if (!box && !(box = outbox_new(n, channel))) return SI_ENOMEM;
+    size_t parts = parts_of(channel, count), each = count / parts;
+    for (size_t i = 0; i < parts; i++) {
+        delivery *d = delivery_new(n, channel, id, alerts + i * each, each);
+        if (!d) return SI_ENOMEM;
         STAILQ_INSERT_TAIL(&box->queue, d, link);
         n->pending++;
         tell(n, box, d, "queued", NULL);
     }
+    return SI_OK;
+}
+
+uint64_t si__notify_send(si__notify *n, const char *destination, const si__alert *alerts, size_t count, char *error,
+                         size_t error_bytes) {
+    const si__channel *named = find_channel(n->channels, n->channel_count, destination);
+    if (error_bytes) error[0] = '\0';
+    if (n->closing || !count) return refuse(error, error_bytes, "nothing can be sent to", destination);
+    if (!named) return refuse(error, error_bytes, "no channel is named", destination);
+    const si__channel *targets[ALIAS_MOST] = {named};
+    size_t target_count = 1, parts = 0;
+    if (named->kind == SI__CHANNEL_ALIAS)
+        for (target_count = 0; target_count < named->to_count && target_count < ALIAS_MOST; target_count++)
+            targets[target_count] = find_channel(n->channels, n->channel_count, named->to[target_count]);
+    for (size_t i = 0; i < target_count; i++) parts += parts_of(targets[i], count);
+    if (n->pending + parts > QUEUE_MOST)
+        return refuse(error, error_bytes, "too much is waiting; not queued for", destination);
+    uint64_t id = n->next_id++;
+    int status = SI_OK;
+    for (size_t i = 0; i < target_count; i++) {
+        int queued = queue(n, targets[i], id, alerts, count);
+        if (!status) status = queued;
+    }
     pump(n);
-    return made == parts ? id : refuse(error, error_bytes, "out of memory for", destination);
+    return status ? refuse(error, error_bytes, "out of memory for", destination) : id;
 }
 
 size_t si__notify_pending(const si__notify *n) {

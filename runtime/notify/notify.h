@@ -2,11 +2,12 @@
  * Notify: delivers alert messages to people, with retry until accepted. Loop thread only; libcurl multi (HTTP and
  * SMTP).
  *
- * Destinations are "kind:name" (slack:perf, email:leads, webhook:ops, pagerduty:core); their addresses and secrets come
- * from a channels file (JSON, docs/channels.md) or the dashboard's settings, never from a rule.
- * One outbox entry per (message, destination), kept in memory until a 2xx (or SMTP 250); per channel in order, one at a
- * time. Full jitter from 1 s to 5 min, Retry-After obeyed, Slack one a second. Given up ("failed", logged as an error)
- * after 24 h, after five refusals (3xx, 4xx, SMTP 5xx) of one message, when its channel goes, and at close.
+ * Destinations are "kind:name" (slack:perf, email:leads, webhook:ops, pagerduty:core), or other names for such
+ * ("default"); their addresses and secrets come from a channels file (JSON, docs/channels.md) or the dashboard's
+ * settings, never from a rule. One outbox entry per (message, destination), kept in memory until a 2xx (or SMTP 250);
+ * per channel in order, one at a time. Full jitter from 1 s to 5 min, Retry-After obeyed, Slack one a second. Given up
+ * ("failed", logged as an error) after 24 h, after five refusals (3xx, 4xx, SMTP 5xx) of one message, when its channel
+ * goes, and at close.
  */
 #ifndef SI_NOTIFY_NOTIFY_H
 #define SI_NOTIFY_NOTIFY_H
@@ -20,7 +21,7 @@
 typedef struct si__notify si__notify;
 
 typedef struct si__notify_event { /* one line of the delivery log; borrowed for the call */
-    uint64_t id;                  /* what si__notify_send returned; for PagerDuty one entry per alert has it */
+    uint64_t id; /* what si__notify_send returned; shared by all entries of that call (PagerDuty has one per alert) */
     const char *destination;
     const char *state; /* "queued", "sent", "retry", "failed" */
     const char *error; /* never holds a URL or a secret; NULL when queued or sent */

@@ -365,6 +365,25 @@ static void test_a_long_group_is_cut_but_counted(void **state) {
     http_server_stop(server);
 }
 
+static void test_another_name_reaches_all_it_stands_for(void **state) {
+    (void)state;
+    world w;
+    const server_answer answers[] = {{ANSWER, 200, "ok", NULL, NULL}};
+    http_server *server = http_server_start(answers, 1);
+    begin(&w);
+    load(&w,
+         "{\"channels\":{\"default\":[\"slack:a\",\"webhook:b\"],\"slack:a\":{\"url\":\"http://127.0.0.1:%u/a\"},"
+         "\"webhook:b\":{\"url\":\"http://127.0.0.1:%u/b\"}}}",
+         server->port, server->port);
+    const si__alert a = alert_of("cpu_high", "x", SI__ALERT_FIRING);
+    send_alerts(&w, "default", &a, 1);
+    LOOP_UNTIL(&w.loop, w.sent == 2);
+    assert_non_null(strstr(w.events, "1 slack:a sent 1"));
+    assert_non_null(strstr(w.events, "1 webhook:b sent 1"));
+    end(&w);
+    http_server_stop(server);
+}
+
 static void test_the_queue_is_bounded(void **state) {
     (void)state;
     world w;
@@ -579,6 +598,10 @@ static void test_a_wrong_channels_file_is_named_and_changes_nothing(void **state
          "channel email:x: field password: is missing"},
         {"{\"channels\":{\"email:x\":{\"smtp\":\"smtp://h\",\"tls\":\"maybe\",\"from\":\"a@b\",\"to\":[\"a@b\"]}}}",
          "channel email:x: field tls: must be \"required\", \"try\" or \"none\""},
+        {"{\"channels\":{\"default\":\"slack:x\"}}", "channel default: there is no channel slack:x"},
+        {"{\"channels\":{\"default\":\"default\"}}", "channel default: there is no channel default"},
+        {"{\"channels\":{\"default\":[7]}}",
+         "channel default: must be an object, a channel's name, or a list of names"},
         {"{\"channels\":{\"pagerduty:x\":{}}}", "channel pagerduty:x: field routing_key: is missing"},
     };
     world w;
@@ -607,6 +630,7 @@ int main(void) {
         cmocka_unit_test(test_slack_gets_text_not_markup_and_one_message_a_second),
         cmocka_unit_test(test_pagerduty_gets_one_event_per_alert),
         cmocka_unit_test(test_a_long_group_is_cut_but_counted),
+        cmocka_unit_test(test_another_name_reaches_all_it_stands_for),
         cmocka_unit_test(test_the_queue_is_bounded),
         cmocka_unit_test(test_a_mail_is_proper_and_cannot_be_injected_into),
         cmocka_unit_test(test_a_mail_refused_for_now_goes_later),
