@@ -51,13 +51,13 @@ export function ChartPanel({title, label, lines, format, height, marks, sync, bi
   const any = lines.some((line) => line.points.length > 0);
   return (
     <Panel title={title} actions={<>
-      {lines.length > 1 && <Legend lines={lines} />}
       <button type="button" class="button quiet icon" aria-pressed={table} aria-label={`${label}: show as table`} title="Show as table" onClick={() => setTable(!table)}><Icon name="table" /></button>
     </>}>
       {!any ? <p class="muted small">No data in this time range.</p>
         : table ? <LineTable lines={lines} format={format} label={label} />
           : <Chart label={label} lines={lines} format={format} from={r.from} to={r.to} onDrag={chooseAbsolute}
             {...(height ? {height} : {})} {...(marks ? {marks} : {})} {...(sync ? {sync} : {})} {...(binary ? {binary} : {})} />}
+      {any && !table && lines.length > 1 && <Legend lines={lines} />}
       {note}
     </Panel>
   );

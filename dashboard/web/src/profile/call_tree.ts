@@ -160,6 +160,18 @@ export function findKey(tree: CallTree, key: number): number {
   return tree.key.indexOf(key);
 }
 
+const SIGMAS = 2;
+
+/**
+ * Whether `after` and `before` differ by no more than chance: both are sums of samples, whose number varies by its root. Without
+ * this, a comparison paints what did not change.
+ */
+export function isNoise(tree: CallTree, after: number, before: number): boolean {
+  const perSample = tree.samples[0]! > 0 ? Math.abs(tree.total[0]!) / tree.samples[0]! : 0;
+  const least = 0.0005 * Math.abs(tree.total[0]!);
+  return Math.abs(after - before) <= Math.max(least, SIGMAS * Math.sqrt(perSample * (Math.abs(after) + Math.abs(before))));
+}
+
 /** One row a function: self and total over the whole tree; recursion counts once. */
 export interface FunctionRow {
   id: string; // function and module

@@ -1,7 +1,7 @@
 // Draws a flame graph on a canvas and animates its zoom. Knows nothing of the page around it: flame.tsx feeds it and listens.
 import {token} from '../app/theme';
 import type {CallTree} from './call_tree';
-import {frameOf, nameOf} from './call_tree';
+import {frameOf, isNoise, nameOf} from './call_tree';
 import type {FlameLayout} from './flame_layout';
 import {nodeAt, visitRow} from './flame_layout';
 import {kindOf} from './names';
@@ -167,8 +167,7 @@ export class FlameCanvas {
       const before = tree.base[node]! * scene.baseScale;
       const after = tree.total[node]!;
       const moved = (after - before) / Math.max(after, before, 1e-9);
-      const size = Math.abs(after - before) / (tree.total[0]! || 1);
-      if (size < 0.0005 || Math.abs(moved) < 0.05) return blend(paint.same, paint.same, 0);
+      if (isNoise(tree, after, before) || Math.abs(moved) < 0.05) return blend(paint.same, paint.same, 0);
       return blend(paint.same, moved > 0 ? paint.more : paint.less, Math.min(1, 0.25 + Math.abs(moved)));
     }
     if (scene.hit) return scene.hit[node] ? paint.hit : paint.dim;

@@ -59,7 +59,7 @@ export function TopTable({tree, measure, query, onPick}: Props) {
                 <td class="share-cell"><Share total={row.total / whole} self={row.self / whole} /></td>
                 <td class="num wide-only">{measure.rate(row.total)}</td>
                 <td class="num wide-only">{count(row.samples)}</td>
-                {tree.hasBase && <td class="num"><Delta before={row.base * measure.baseScale} after={row.total} whole={whole} /></td>}
+                {tree.hasBase && <td class="num"><Delta tree={tree} before={row.base * measure.baseScale} after={row.total} /></td>}
               </tr>
             );
           })}

@@ -6,7 +6,7 @@ import type {Point} from '../api/types';
 import {change, count, percent} from '../app/format';
 import {Spark} from '../charts/spark';
 import {Icon} from '../components/icon';
-import {type CallTree, childrenOf, frameOf, nameOf, search as searchTree} from './call_tree';
+import {type CallTree, childrenOf, frameOf, isNoise, nameOf, search as searchTree} from './call_tree';
 import type {Measure} from './measure';
 import {kindOf, place} from './names';
 
@@ -37,8 +37,9 @@ function hotPath(tree: CallTree): Set<number> {
   const enough = heaviness(0) * 0.1;
   while (walk.length > 0 && open.size < 40) {
     const node = walk.shift()!;
-    open.add(tree.key[node]!);
     const children = childrenOf(tree, node);
+    if (children.length > 8 && heaviness(children[0]!) < 0.1 * heaviness(node)) continue; // a crowd of small calls
+    open.add(tree.key[node]!);
     if (tree.depth[node]! > 24) continue;
     for (const child of children.slice(0, 2)) {
       const weight = heaviness(child);
@@ -87,20 +88,20 @@ export function Share({total, self}: {total: number; self: number}) {
   );
 }
 
-function Trend({points, share, before}: {points: Point[] | undefined; share: number; before: number}) {
+function Trend({points, share, before, noise}: {points: Point[] | undefined; share: number; before: number; noise: boolean}) {
   const text = change(before, share);
-  const direction = share > before * 1.1 ? 'up' : share < before * 0.9 ? 'down' : '';
+  const direction = noise ? '' : share > before * 1.1 ? 'up' : share < before * 0.9 ? 'down' : '';
   return (
-    <span class="trend" title={`${percent(before)} in the 24 hours before, now ${percent(share)}`}>
+    <span class="trend" title={`${percent(before)} in the 24 hours before, now ${percent(share)}${noise ? ': no more than chance' : ''}`}>
       <Spark points={points ?? []} area={false} />
-      <span class={direction}>{direction === 'up' ? '▲ ' : direction === 'down' ? '▼ ' : ''}{text}</span>
+      <span class={noise ? 'muted' : direction}>{direction === 'up' ? '▲ ' : direction === 'down' ? '▼ ' : ''}{text}</span>
     </span>
   );
 }
 
-export function Delta({before, after, whole}: {before: number; after: number; whole: number}) {
-  const moved = (after - before) / (whole || 1);
-  if (Math.abs(moved) < 0.0005) return <span class="muted">same</span>;
+export function Delta({tree, before, after}: {tree: CallTree; before: number; after: number}) {
+  const moved = after - before;
+  if (isNoise(tree, after, before)) return <span class="muted" title="No more than chance: so few samples vary by themselves">same</span>;
   return <span class={moved > 0 ? 'bad' : 'good'}>{moved > 0 ? '▲ ' : '▼ '}{change(before, after)}</span>;
 }
 
@@ -148,7 +149,7 @@ function Row(props: RowProps) {
         <div role="gridcell" class="num opt">{measure.amount(total)}</div>
       </> : tree.hasBase ? <>
         <div role="gridcell" class="num opt">{percent(base / (tree.base[0]! * measure.baseScale || 1))}</div>
-        <div role="gridcell" class="num opt"><Delta before={base} after={total} whole={whole} /></div>
+        <div role="gridcell" class="num opt"><Delta tree={tree} before={base} after={total} /></div>
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
         <div role="gridcell" class="num opt">{signed(total - base, measure.amount)}</div>
         <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
@@ -157,7 +158,7 @@ function Row(props: RowProps) {
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
         <div role="gridcell" class="num opt">{measure.amount(total)}</div>
         <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
-        <div role="gridcell" class="opt">{props.trendWhole ? <Trend points={props.trend?.[String(tree.origin[node])]} share={total / whole} before={tree.base[node]! / props.trendWhole} /> : null}</div>
+        <div role="gridcell" class="opt">{props.trendWhole ? <Trend points={props.trend?.[String(tree.origin[node])]} share={total / whole} before={tree.base[node]! / props.trendWhole} noise={isNoise(tree, total, tree.base[node]! / props.trendWhole * whole)} /> : null}</div>
       </>}
     </div>
   );
