@@ -90,7 +90,8 @@ static int readable(uint64_t address) {
 static int walkable(uint64_t sp, uint64_t lo, uint64_t hi) {
     if (hi == 0 || sp >= hi) return 0;
     if (sp >= lo) return 1;
-    return lo - sp <= (1u << 20) && !readable(sp) && readable(lo);
+    uint64_t below = lo - sp; /* what a thread takes for its lowest address is up to two pages too high */
+    return below <= (1u << 20) && (below <= 16384 || !readable(sp)) && readable(lo);
 }
 
 /* Not in a vfork child, which runs on its parent's memory. */
