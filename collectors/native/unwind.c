@@ -338,6 +338,9 @@ static step_result step_frame_pointer(walk *w, int in_module) {
         readable(w, w->sp)) { /* called nothing: only the call happened */
         pc = load(w->sp);
         sp = w->sp + 8;
+    } else if (!CALL_PUSHES && w->leaf && (in_module || w->pc < NULL_PAGE)) { /* ditto, or a linker's stub */
+        pc = code_address(w->leaf->lr);
+        sp = w->sp;
     } else {
         if (fp < w->sp || (fp & 7) || fp > w->hi - 16) return STEP_LOST;
         pc = code_address(load(fp + 8));
