@@ -10,20 +10,16 @@ command_build() {
         esac
         shift
     done
-    need_for_build "$preset"
+    case $preset in
+        clang | fuzz) need build fuzz ;;
+        asan | tsan) need build ;;
+        *) need build web ;;
+    esac
     build_preset "$preset"
     step "Built: build/$preset/bin, build/$preset/lib"
 }
 
-need_for_build() {
-    case $1 in
-        clang) need build fuzz ;;
-        asan | tsan) need build ;;
-        *) need build web ;;
-    esac
-}
-
-# build_preset PRESET [TARGET...]
+# build_preset PRESET [TARGET...]; with WITH_TESTS=1 the tests too, whose packages must be there.
 build_preset() {
     local preset=$1 targets=("${@:2}")
     configure "$preset"
@@ -41,16 +37,20 @@ quiet_ninja() {
 }
 
 configure() {
-    local preset=$1 build=build/$1
+    local preset=$1 build=build/$1 tests=OFF
     # A checkout that was moved or copied has a cache that points elsewhere.
     if [[ -f $build/CMakeCache.txt ]] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$ROOT" "$build/CMakeCache.txt"; then
         note "build/$preset belongs to another folder: starting it afresh"
         rm -rf -- "$build"
     fi
     case $preset in release | debug) install_web_modules ;; esac
-    [[ -f $build/build.ninja && -f $build/preset && ! CMakePresets.json -nt $build/preset ]] && return
-    logged "Configuring ($preset)" "build/log/configure-$preset.log" cmake --preset "$preset"
-    touch "$build/preset"
+    # Once the tests are in, they stay: going back and forth would configure again each time.
+    local was=''
+    [[ ! -f $build/preset ]] || was=$(<"$build/preset")
+    if ((${WITH_TESTS-0})) || [[ $was == ON ]]; then tests=ON; fi
+    [[ -f $build/build.ninja && $was == "$tests" && ! CMakePresets.json -nt $build/preset ]] && return
+    logged "Configuring ($preset)" "build/log/configure-$preset.log" cmake --preset "$preset" "-DSI_TESTS=$tests"
+    echo "$tests" >"$build/preset"
 }
 
 # One compiler takes at most about half a gigabyte.
@@ -68,7 +68,11 @@ install_web_modules() {
     local web=dashboard/web stamp=build/npm.stamp state
     state=$(cd -- "$web" && sha256sum package.json package-lock.json && node --version) ||
         die "$web: package.json, package-lock.json and node are needed"
-    [[ -f $web/node_modules/.package-lock.json && -f $stamp && $(<"$stamp") == "$state" ]] && return
+    if [[ -f $web/node_modules/.package-lock.json && -f $stamp && $(<"$stamp") == "$state" ]]; then
+        # CMake goes by time: a file that git wrote anew with the same content is no news.
+        [[ ! $web/package-lock.json -nt $web/node_modules/.package-lock.json ]] || touch "$web/node_modules/.package-lock.json"
+        return
+    fi
     logged "Installing the web page's modules from the npm registry" build/log/npm.log \
         npm --prefix "$web" ci --no-audit --no-fund --loglevel=warn || die "npm ci failed in $web"
     mkdir -p build

@@ -6,8 +6,8 @@ declare -A PACKAGES=(
     [build]="ca-certificates gcc g++ libc6-dev binutils cmake ninja-build pkg-config
         liblua5.4-dev libuv1-dev libmsgpack-dev lua-cjson-dev
         libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev libdw-dev libelf-dev libiberty-dev libzstd-dev zlib1g-dev
-        libsqlite3-dev libmicrohttpd-dev libsodium-dev libcmocka-dev"
-    [test]="lua5.4 lua-busted lua-cjson curl chromium"
+        libsqlite3-dev libmicrohttpd-dev libsodium-dev"
+    [test]="libcmocka-dev lua5.4 lua-busted lua-cjson libluajit-5.1-dev curl chromium"
     [demo]="wrk curl sqlite3"
     [lint]="clang clang-tidy clang-format cppcheck lua-check lua5.4 shellcheck"
     [fuzz]="clang libclang-rt-14-dev"

@@ -15,12 +15,14 @@ command_test() {
     done
     need build test web
     ((all == 0)) || need fuzz
-    local passed=0 failed=0 skipped=0
+    local passed=0 failed=0 skipped=0 WITH_TESTS=1
     for preset in "${presets[@]}"; do
         build_preset "$preset"
         run_ctest "$preset" "${names[@]}"
     done
     if ((all)); then
+        # shellcheck disable=SC2034  # read by configure
+        WITH_TESTS=0
         fuzz_every 20 || failed=$((failed + FUZZ_FAILED))
         passed=$((passed + FUZZ_PASSED))
     fi
