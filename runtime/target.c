@@ -138,9 +138,9 @@ static void refresh_work(void *arg) {
     size_t length = 0;
     char *maps = read_maps(t->pid, &length);
     if (maps && length && si__module_list_parse(maps, length, &t->new_modules) == 0) {
-        si__unwind_publish(t->parts.cache, t->region, t->new_modules.items, t->new_modules.count, t->root,
-                           &t->without_rows);
-        atomic_store(&t->region->modules_seen, t->answering);
+        int published = si__unwind_publish(t->parts.cache, t->region, t->new_modules.items, t->new_modules.count,
+                                           t->root, &t->without_rows);
+        if (published >= 0) atomic_store(&t->region->modules_seen, t->answering);
         si__drain_answer_stacks(t->drain, maps, length);
         keep_stale(&t->new_modules, &t->modules);
         t->new_space = si__space_new(t->parts.binaries, &t->new_modules, t->root);
@@ -234,6 +234,26 @@ void si__target_cpu_rate(si__target *t, double hz) {
 
 /* ---- End ---- */
 
+typedef struct retired { /* a region that nobody drains any more */
+    si__unwind_cache *cache;
+    si__region *region;
+    int own;
+} retired;
+
+/* The cache is the worker's: it may be publishing for another process right now. */
+static void retire_work(void *arg) {
+    const retired *r = arg;
+    si__unwind_forget(r->cache, r->region);
+    if (!r->own) si__region_unmap(r->region);
+}
+
+static void retire(const si__target *t) {
+    retired *r = malloc(sizeof *r);
+    if (!r) return; /* the mapping stays; so does the worker's idea of it */
+    *r = (retired){t->parts.cache, t->region, t->own};
+    if (si__worker_submit(t->parts.worker, retire_work, free, r) != 0) free(r);
+}
+
 static void finish_end(si__target *t) {
     double fill;
     si__target_drain(t, &fill);
@@ -241,7 +261,7 @@ static void finish_end(si__target *t) {
     if (t->space) si__space_free(t->space);
     si__module_list_free(&t->modules);
     si__drain_free(t->drain);
-    if (!t->own) si__region_unmap(t->region);
+    retire(t);
     void (*freed)(void *arg) = t->freed;
     void *arg = t->freed_arg;
     free(t);
