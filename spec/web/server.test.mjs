@@ -1,0 +1,275 @@
+// The pages over the real si-dashboard, fed with reports that the agent's own encoder made: from the set-up link to revoked keys.
+import assert from 'node:assert/strict';
+import {readFile} from 'node:fs/promises';
+import {after, before, describe, it} from 'node:test';
+import {accessibility, assertInert, openPage, settled, startBrowser} from './browser.mjs';
+import {XSS} from './mock/data.mjs';
+import {ingest, madeReports, startDashboard} from './real_server.mjs';
+
+const APP = '/a/shop/production/';
+const MINUTE = 60_000;
+const PERSON = {name: 'Ada', email: 'ada@example.org', password: 'a long enough password'};
+const now = Date.now();
+const deployed = now - 30 * MINUTE;
+
+let browser;
+let server;
+let view;
+let page;
+let key;
+
+before(async () => {
+  browser = await startBrowser();
+  server = await startDashboard(['--no-self']);
+  view = await openPage(browser, {expectStatus: [401, 403, 404]});
+  ({page} = view);
+});
+after(async () => {
+  await browser?.close();
+  assert.equal(await server?.stop(), 0, server?.complaints());
+});
+
+async function open(path, text) {
+  await page.goto(server.url + path);
+  await settled(page);
+  if (text) await page.getByText(text).first().waitFor();
+}
+
+const api = (path) => page.evaluate(async (given) => (await fetch('/api/v1' + given)).json(), path);
+const here = `app=shop&env=production`;
+
+describe('the first minutes', () => {
+  it('the page is small, and allowed nothing that it does not need', async () => {
+    const first = await fetch(server.url + '/');
+    const policy = first.headers.get('content-security-policy');
+    assert.match(policy, /script-src 'self'/);
+    assert.ok(!/unsafe/.test(policy));
+    let bytes = 0;
+    const html = await first.text();
+    for (const path of ['/', ...[...html.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map((m) => m[1])]) {
+      const response = await fetch(server.url + path, {headers: {'Accept-Encoding': 'gzip'}});
+      assert.equal(response.status, 200, path);
+      bytes += Number(response.headers.get('content-length'));
+    }
+    assert.ok(bytes > 10_000 && bytes <= 100 * 1024, `${bytes} bytes`);
+  });
+
+  it('asks for the set-up link, which makes the first administrator', async () => {
+    await page.goto(server.url + APP + 'overview');
+    await page.getByText('Open the set-up link').waitFor();
+    await page.goto(server.setup.replace(/token=.*/, 'token=0123456789abcdef0123456789abcdef'));
+    await fillSetUp();
+    await page.getByRole('alert').waitFor();
+    await page.goto(server.setup);
+    await fillSetUp();
+    await page.getByRole('heading', {name: 'Applications'}).waitFor();
+    await page.getByRole('heading', {name: 'No application reports yet'}).waitFor();
+  });
+
+  async function fillSetUp() {
+    await page.getByLabel('Your name').fill(PERSON.name);
+    await page.getByLabel('E-mail').fill(PERSON.email);
+    await page.getByLabel('Password').fill(PERSON.password);
+    await page.getByRole('button', {name: 'Create the administrator'}).click();
+  }
+
+  it('adds an application, and sees its first report arrive', async () => {
+    await page.getByRole('link', {name: 'Add an application'}).first().click();
+    await page.getByLabel('Application').fill('shop');
+    await page.getByLabel('Environment').fill('production');
+    await page.getByRole('button', {name: 'Create a key'}).click();
+    await page.getByText('Waiting for the first report').waitFor();
+    key = (await page.locator('code.tag').first().textContent()).trim();
+    assert.match(key, /^si_/);
+    assert.ok((await page.locator('.code pre').textContent()).includes(key));
+    const reports = (host, version, minutes, until, heat) => madeReports({app: 'shop', env: 'production', host, version, minutes, now: until, heat});
+    await ingest(server.url, key, await reports('shop-1', '1.4.1', 150, deployed, 100));
+    await page.getByText('First report received').waitFor();
+    await ingest(server.url, key, await reports('shop-1', '1.4.2', 29, now, 260));
+    await ingest(server.url, key, await reports(XSS, '1.4.1', 45, now, 100));
+    await page.getByRole('link', {name: 'Open shop'}).click();
+    await page.waitForURL(/\/a\/shop\/production\/overview$/);
+    await page.getByText('price_rank').first().waitFor();
+    assert.deepEqual(view.wrong, []);
+  });
+});
+
+describe('every page over real data', () => {
+  const pages = {
+    '/': 'shop', [APP + 'overview']: 'Slowest segments', [APP + 'profiles/cpu']: 'handle_request', [APP + 'profiles/cpu?view=flame']: 'of the profile', [APP + 'profiles/cpu?view=top']: 'compare_price',
+    [APP + 'profiles/cpu?view=sandwich']: 'Callers of', [APP + 'segments']: 'checkout', [APP + 'errors']: 'payment refused', [APP + 'health']: 'process.cpu.utilization', '/alerts': 'CPU above 85 %',
+    '/rules': 'cpu_high', '/sources': 'the ring was full', '/silences': 'Nothing is silenced', '/settings/team': PERSON.email, '/settings/keys': 'production', '/settings/audit': PERSON.email,
+  };
+  for (const [path, text] of Object.entries(pages)) {
+    it(path, async () => {
+      view.wrong.length = 0;
+      await open(path, text);
+      await assertInert(page);
+      assert.deepEqual(await accessibility(page), []);
+      assert.deepEqual(view.wrong, []);
+    });
+  }
+
+  it('hostile names arrive as text', async () => {
+    for (const path of ['segments', 'errors', 'health', 'profiles/cpu?view=top&q=onerror']) await open(APP + path, XSS);
+    for (const path of ['/alerts', '/rules', '/sources']) await open(path, XSS);
+    assert.equal(await page.locator('a[href^="javascript"]').count(), 0);
+  });
+});
+
+describe('profiles', () => {
+  it('a point of the history opens that profile, with its numbers', async () => {
+    await open(APP + 'profiles/cpu', 'profiles merged');
+    const box = await page.locator('.chart .u-over').first().boundingBox();
+    await page.mouse.click(box.x + box.width * 0.9, box.y + box.height * 0.3);
+    await page.getByText('Profile of').first().waitFor();
+    const id = Number(new URL(page.url()).searchParams.get('at'));
+    const history = await api(`/profiles?${here}&type=cpu&from=${now - 60 * MINUTE}&to=${now}`);
+    const point = history.points.find((p) => p.id === id);
+    assert.ok(point, 'the chosen profile is one of the history');
+    const share = (point.value * 100).toFixed(1);
+    await page.locator('.trow', {hasText: 'all'}).first().getByText(`${share} %`).waitFor();
+    await page.locator('.profile-facts').getByText(point.app_version).first().waitFor();
+    const tree = await api(`/profiles/tree?${here}&type=cpu&at=${id}`);
+    assert.equal(tree.nodes.reduce((sum, node) => sum + node[2], 0), tree.total, 'self values add up to the total');
+    assert.equal(tree.total, point.total);
+  });
+
+  it('the context of a profile is shown', async () => {
+    await page.getByRole('button', {name: 'Context'}).click();
+    await page.getByText('runtime_version=glibc 2.36').waitFor();
+  });
+
+  it('comparing two versions finds what grew, and leaves the rest alone', async () => {
+    await open(`${APP}profiles/cpu?at=${deployed + 2 * MINUTE}-${now}&base=${deployed - 60 * MINUTE}-${deployed}&view=top`, 'Compared with');
+    const row = (name) => page.getByRole('row', {name: new RegExp(name)});
+    await row('compare_price').getByText('▲').waitFor();
+    await row('\\[libblob').getByText(/same|▼/).waitFor();
+    const first = await page.locator('tbody tr').first().textContent();
+    assert.match(first, /price_rank|compare_price|route_search/);
+  });
+
+  it('a new version draws a mark by itself', async () => {
+    const {annotations} = await api(`/annotations?${here}&from=${now - 60 * MINUTE}&to=${now}`);
+    assert.ok(annotations.some((a) => a.kind === 'deploy' && a.text.includes('1.4.2') && Math.abs(a.time_ms - deployed) < 3 * MINUTE));
+  });
+
+  it('one source alone can be chosen', async () => {
+    await open(APP + 'profiles/cpu', 'profiles merged');
+    const all = await page.locator('.profile-facts b').first().textContent();
+    await page.getByRole('button', {name: /^Source/}).click();
+    await page.getByRole('button', {name: /shop-1/}).click();
+    await page.waitForFunction((old) => document.querySelector('.profile-facts b') && document.querySelector('.profile-facts b').textContent !== old, all);
+    assert.match(page.url(), /src=\d+/);
+  });
+
+  it('exports what is shown', async () => {
+    await open(APP + 'profiles/cpu', 'profiles merged');
+    const folded = await download('Folded stacks');
+    assert.match(folded.toString(), /^start_thread;handle_request;route_search;price_rank \d+$/m);
+    const pprof = await download('pprof');
+    assert.deepEqual([...pprof.subarray(0, 2)], [0x1f, 0x8b], 'gzip');
+  });
+
+  async function download(name) {
+    await page.getByRole('button', {name: 'Export'}).click();
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', {name}).click()]);
+    return readFile(await file.path());
+  }
+});
+
+describe('errors, segments and alerts', () => {
+  it('a group of errors shows its stacks with counts', async () => {
+    await open(APP + 'errors', 'payment refused');
+    await page.getByRole('link', {name: 'payment refused'}).click();
+    await page.locator('.trow', {hasText: 'charge_card'}).getByText(/\d errors/).waitFor();
+  });
+
+  it('percentiles of a segment are those of its sketch', async () => {
+    const {segments} = await api(`/segments?${here}&from=${now - 60 * MINUTE}&to=${now}`);
+    const checkout = segments.find((s) => s.name === 'checkout');
+    assert.ok(checkout.p50_ms > 36 && checkout.p50_ms < 44, `p50 ${checkout.p50_ms}`);
+    assert.ok(checkout.p95_ms > 55 && checkout.p95_ms < 63, `p95 ${checkout.p95_ms}`);
+    await open(APP + 'segments?name=checkout', 'checkout');
+    await page.getByRole('row', {name: /checkout/}).getByText(/^5\d|6\d/).first().waitFor();
+  });
+
+  it('an alert is acknowledged, and stays so', async () => {
+    await open('/alerts', 'CPU above 85 %');
+    await page.getByRole('button', {name: /Details of CPU above/}).first().click();
+    await page.getByLabel('Comment').fill('known');
+    await page.getByRole('button', {name: 'Acknowledge'}).click();
+    await page.getByText(/seen by/).first().waitFor();
+    await page.reload();
+    await page.getByText(/seen by/).first().waitFor();
+  });
+
+  it('a silence is made and ended', async () => {
+    await page.getByRole('button', {name: /Details of CPU above/}).first().click();
+    await page.getByRole('button', {name: '1 hour'}).click();
+    await page.getByText('silenced', {exact: true}).first().waitFor();
+    await page.getByRole('link', {name: 'Silences'}).click();
+    await page.getByText('rule=cpu_high').waitFor();
+    await page.getByRole('button', {name: 'End'}).click();
+    await page.getByRole('heading', {name: 'Nothing is silenced'}).waitFor();
+  });
+});
+
+describe('people and keys', () => {
+  it('an invited viewer sees everything and changes nothing', async () => {
+    await open('/settings/team');
+    await page.getByLabel('E-mail').fill('bob@example.org');
+    await page.getByRole('button', {name: 'Make an invitation'}).click();
+    const link = await page.getByRole('status').locator('code').textContent();
+    const guest = await openPage(browser, {expectStatus: [401, 403]});
+    await guest.page.goto(link);
+    await guest.page.getByLabel('Your name').fill(XSS);
+    await guest.page.getByLabel('Password').fill('another long password');
+    await guest.page.getByRole('button', {name: 'Join'}).click();
+    await guest.page.getByRole('heading', {name: 'Applications'}).waitFor();
+    await guest.page.goto(server.url + '/alerts');
+    await guest.page.getByRole('button', {name: /Details of/}).first().click();
+    assert.equal(await guest.page.getByRole('button', {name: 'Acknowledge'}).count(), 0);
+    await guest.page.goto(server.url + '/add');
+    await guest.page.getByText('You may look but not change').waitFor();
+    await guest.page.goto(server.url + '/settings/team');
+    await guest.page.getByRole('heading', {name: 'Only administrators change settings'}).waitFor();
+    await assertInert(guest.page);
+    assert.deepEqual(guest.wrong, []);
+    await open('/settings/team', XSS);
+    await page.getByRole('row', {name: /bob@example.org/}).getByRole('button', {name: 'Lock out'}).click();
+    await page.getByText('locked out').waitFor();
+    await guest.page.goto(server.url + '/');
+    await guest.page.getByRole('heading', {name: 'Sign in'}).waitFor();
+    await guest.close();
+  });
+
+  it('a revoked key is refused', async () => {
+    await open('/settings/keys', 'production');
+    await page.getByRole('button', {name: 'Revoke'}).first().click();
+    await page.getByRole('button', {name: 'Really revoke'}).click();
+    await page.getByText('revoked').first().waitFor();
+    const [report] = await madeReports({app: 'shop', env: 'production', host: 'late', version: '9', minutes: 1, now: Date.now()});
+    await assert.rejects(ingest(server.url, key, [report]), /answered with 40[13]/);
+    await open('/settings/audit', 'revoked');
+  });
+
+  it('a sign-in link from the terminal works once; a password works again and again', async () => {
+    const link = await server.signInLink();
+    const other = await openPage(browser, {expectStatus: [400, 401, 403, 404]});
+    await other.page.goto(link);
+    await other.page.getByRole('heading', {name: 'Applications'}).waitFor();
+    await other.page.getByRole('button', {name: 'Sign out'}).click();
+    await other.page.getByRole('heading', {name: 'Sign in'}).waitFor();
+    await other.page.goto(link);
+    await other.page.getByRole('alert').waitFor();
+    await other.page.goto(server.url + APP + 'health');
+    await other.page.getByLabel('E-mail').fill(PERSON.email);
+    await other.page.getByLabel('Password').fill(PERSON.password);
+    await other.page.keyboard.press('Enter');
+    await other.page.waitForURL(/\/health$/);
+    await other.page.getByText('process.cpu.utilization').first().waitFor();
+    assert.deepEqual(other.wrong, []);
+    await other.close();
+  });
+});
