@@ -65,7 +65,7 @@ int64_t si__series_age_ms(const si__series *series, int64_t now_ms) {
 }
 
 const si__raw_point *si__series_raw(const si__series *series, size_t index) {
-    return &series->raw[(series->raw_first + index) % series->raw_capacity];
+    return &series->raw[(series->raw_first + index) & (series->raw_capacity - 1)];
 }
 
 size_t si__series_bytes(const si__series *series) {
@@ -168,7 +168,7 @@ static int raw_grow(si__series *series) {
 
 static void raw_drop_oldest(si__series *series) {
     series->raw_lost_ms = si__series_raw(series, 0)->time_ms;
-    series->raw_first = (series->raw_first + 1) % series->raw_capacity;
+    series->raw_first = (series->raw_first + 1) & (series->raw_capacity - 1);
     series->raw_count--;
 }
 
@@ -186,7 +186,8 @@ int si__series_push(si__series *series, int64_t time_ms, double value) {
     int status = slots_push(&series->minute, time_ms, value);
     if (!status) status = slots_push(&series->ten, time_ms, value);
     if (status) return status;
-    series->raw[(series->raw_first + series->raw_count++) % series->raw_capacity] = (si__raw_point){time_ms, value};
+    series->raw[(series->raw_first + series->raw_count++) & (series->raw_capacity - 1)] =
+        (si__raw_point){time_ms, value};
     series->last_ms = time_ms;
     series->last = value;
     series->version++;
@@ -219,7 +220,7 @@ static void slots_shift(si__slots *slots, int64_t by_ms) {
 
 void si__series_shift(si__series *series, int64_t by_ms) {
     for (uint32_t i = 0; i < series->raw_count; i++)
-        series->raw[(series->raw_first + i) % series->raw_capacity].time_ms += by_ms;
+        series->raw[(series->raw_first + i) & (series->raw_capacity - 1)].time_ms += by_ms;
     if (series->raw_lost_ms != INT64_MIN) series->raw_lost_ms += by_ms;
     series->last_ms += by_ms;
     slots_shift(&series->minute, by_ms);

@@ -119,7 +119,7 @@ struct si__series {
     uint32_t version; /* of the points; changes with each */
     struct si__series *newer, *older, *chain;
     si__raw_point *raw;
-    uint32_t raw_capacity, raw_first, raw_count;
+    uint32_t raw_capacity, raw_first, raw_count; /* capacity: 0 or a power of two */
     int64_t raw_lost_ms; /* time of the newest point that the raw ring let go; INT64_MIN: none yet */
     int64_t last_ms;
     double last;

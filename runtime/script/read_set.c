@@ -64,7 +64,10 @@ static void get_texts(lua_State *L, const char *field, si__text_list *out) {
     if (lua_getfield(L, -1, field) == LUA_TTABLE) {
         size_t n = lua_rawlen(L, -1);
         out->items = calloc(n ? n : 1, sizeof *out->items);
-        if (!out->items) luaL_error(L, "out of memory");
+        if (!out->items) {
+            luaL_error(L, "out of memory"); /* does not return */
+            return;
+        }
         for (size_t i = 1; i <= n; i++) {
             if (lua_rawgeti(L, -1, (lua_Integer)i) == LUA_TSTRING)
                 out->items[out->count++] = dup_text(L, lua_tostring(L, -1));
@@ -107,7 +110,7 @@ static size_t open_list(lua_State *L, const char *field, size_t element, void **
     lua_getfield(L, -1, field);
     size_t n = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
     *out = calloc(n ? n : 1, element);
-    if (!*out) luaL_error(L, "out of memory");
+    if (!*out) return (size_t)luaL_error(L, "out of memory");
     return n;
 }
 
