@@ -164,9 +164,11 @@ static int memory_room(si__spool *spool, si__spool_class klass, uint64_t cost) {
 
 /* ---- Time. The caller holds state ---- */
 
-/* Ages count what passes between calls; a clock that is set, in either direction, makes nothing older. */
+/* Ages count what passes between calls; a clock that is set, in either direction, makes nothing older. Callers may be a
+   little out of order: a small step back is none. */
 static void advance_clock(si__spool *spool, int64_t now_ms) {
     int64_t step = now_ms - spool->last_ms;
+    if (spool->last_ms && step <= 0 && step >= -GAP_MAX_MS) return;
     if (spool->last_ms && step > 0 && step <= GAP_MAX_MS) spool->clock_ms += step;
     spool->last_ms = now_ms;
 }

@@ -58,6 +58,8 @@ int __wrap_fsync(int fd) {
 
 /* ---- Small parts ---- */
 
+static int64_t now_ms; /* when the tests began, Unix */
+
 static const si__spool_limits small_floor = {.free_floor_bytes = 1};
 
 static si__report_id id_of(uint64_t sequence) {
@@ -78,7 +80,7 @@ static void put(si__spool *spool, uint64_t sequence, si__spool_class klass) {
     uint8_t payload[600];
     size_t length = payload_of(sequence, payload);
     si__report_id id = id_of(sequence);
-    si__spool_put(spool, &id, klass, payload, length, 1700000000000 + (int64_t)sequence);
+    si__spool_put(spool, &id, klass, payload, length, now_ms + (int64_t)sequence);
 }
 
 static void assert_whole(const si__spool_record *record) {
@@ -182,7 +184,7 @@ static void test_what_was_not_acked_is_there_after_a_restart(void **state) {
     assert_int_equal(si__spool_take(spool, &record), SI_OK);
     assert_int_equal(record.id.sequence, 2); /* metrics before samples, oldest first */
     assert_int_equal(record.klass, SI__SPOOL_METRICS);
-    assert_int_equal(record.made_ms, 1700000000002);
+    assert_int_equal(record.made_ms, now_ms + 2);
     assert_whole(&record);
     free(record.payload);
     si__spool_return(spool, record.handle);
@@ -338,7 +340,7 @@ static void test_a_record_that_cannot_fit_is_counted(void **state) {
 }
 
 static void test_old_records_go_but_not_when_the_clock_jumps(void **state) {
-    const int64_t minute = 60000, day = 86400000, start = 1700000000000;
+    const int64_t minute = 60000, day = 86400000, start = now_ms;
     si__spool_limits limits = {.age_ms = 10 * minute, .free_floor_bytes = 1};
     si__spool *spool = open_spool(*state, &limits);
     si__spool_tick(spool, start);
@@ -359,9 +361,6 @@ static void test_old_records_go_but_not_when_the_clock_jumps(void **state) {
 static void test_age_counts_over_a_restart(void **state) {
     si__spool *spool = open_spool(*state, &small_floor);
     si__report_id id = id_of(1);
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t now_ms = (int64_t)now.tv_sec * 1000;
     si__spool_put(spool, &id, SI__SPOOL_ALERTS, (const uint8_t *)"x", 1, now_ms - 8ll * 86400000);
     id.sequence = 2;
     si__spool_put(spool, &id, SI__SPOOL_ALERTS, (const uint8_t *)"x", 1, now_ms - 6ll * 86400000);
@@ -768,6 +767,7 @@ static void test_an_agent_keeps_its_uuid(void **state) {
 #define ON_DISK(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int main(void) {
+    now_ms = (int64_t)time(NULL) * 1000;
     const struct CMUnitTest tests[] = {
         ON_DISK(test_what_is_acked_leaves_nothing_behind),
         ON_DISK(test_what_was_not_acked_is_there_after_a_restart),
