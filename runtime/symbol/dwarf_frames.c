@@ -35,6 +35,7 @@ struct si__dwarf_frames {
     ranges units;       /* made when .debug_aranges does not help; sorted by lo */
     int units_made;
     uint64_t visits;
+    unsigned units_entered;
 };
 
 si__dwarf_frames *si__dwarf_frames_new(Dwarf *dwarf) {
@@ -48,6 +49,10 @@ void si__dwarf_frames_free(si__dwarf_frames *f) {
     free(f->functions.items);
     free(f->units.items);
     free(f);
+}
+
+unsigned si__dwarf_frames_units(const si__dwarf_frames *f) {
+    return f->units_entered;
 }
 
 /* ---- Ranges ---- */
@@ -137,6 +142,7 @@ static void enter_unit(si__dwarf_frames *f, Dwarf_Die *unit) {
     f->unit = *unit;
     f->unit_offset = offset;
     f->has_unit = 1;
+    f->units_entered++;
     size_t count;
     if (dwarf_getsrcfiles(unit, &f->files, &count) != 0) f->files = NULL;
     find_functions(f, 0);

@@ -9,7 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PHDRS_MAX = 128, NOTE_BYTES_MAX = 64 * 1024, TEXT_BYTES_MAX = 64 * 1024 * 1024, CHUNK = 64 * 1024 };
+enum {
+    PHDRS_MAX = 128,
+    SECTIONS_MAX = 256,
+    NOTE_BYTES_MAX = 64 * 1024,
+    TEXT_BYTES_MAX = 64 * 1024 * 1024,
+    CHUNK = 64 * 1024
+};
 
 int si__elf_source_read(const si__elf_source *source, uint64_t offset, void *out, size_t length) {
     if (source->image) {
@@ -68,20 +74,40 @@ static size_t notes_build_id(const uint8_t *notes, size_t length, char *out, siz
     return 0;
 }
 
+static size_t notes_at(const si__elf_source *source, uint64_t offset, uint64_t length, char *out, size_t out_bytes) {
+    size_t found = 0;
+    if (length == 0 || length > NOTE_BYTES_MAX) return 0;
+    uint8_t *notes = malloc((size_t)length);
+    if (notes && si__elf_source_read(source, offset, notes, (size_t)length))
+        found = notes_build_id(notes, (size_t)length, out, out_bytes);
+    free(notes);
+    return found;
+}
+
+/* By section: files of debug information alone have no program headers. */
+static size_t section_build_id(const si__elf_source *source, char *out, size_t out_bytes) {
+    Elf64_Ehdr header;
+    size_t found = 0;
+    if (!si__elf_source_read(source, 0, &header, sizeof header) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+        header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_shentsize != sizeof(Elf64_Shdr))
+        return 0;
+    for (unsigned i = 0; i < header.e_shnum && i < SECTIONS_MAX && !found; i++) {
+        Elf64_Shdr section;
+        if (!si__elf_source_read(source, header.e_shoff + i * sizeof section, &section, sizeof section)) return 0;
+        if (section.sh_type == SHT_NOTE) found = notes_at(source, section.sh_offset, section.sh_size, out, out_bytes);
+    }
+    return found;
+}
+
 size_t si__elf_build_id(const si__elf_source *source, char *out, size_t out_bytes) {
     Elf64_Phdr headers[PHDRS_MAX];
     unsigned count = program_headers(source, headers);
     size_t found = 0;
     out[0] = 0;
-    for (unsigned i = 0; i < count && !found; i++) {
-        size_t length = headers[i].p_filesz;
-        if (headers[i].p_type != PT_NOTE || length == 0 || length > NOTE_BYTES_MAX) continue;
-        uint8_t *notes = malloc(length);
-        if (notes && si__elf_source_read(source, headers[i].p_offset, notes, length))
-            found = notes_build_id(notes, length, out, out_bytes);
-        free(notes);
-    }
-    return found;
+    for (unsigned i = 0; i < count && !found; i++)
+        if (headers[i].p_type == PT_NOTE)
+            found = notes_at(source, headers[i].p_offset, headers[i].p_filesz, out, out_bytes);
+    return found ? found : section_build_id(source, out, out_bytes);
 }
 
 /* The instructions that the kernel's ABI prescribes: debuggers and unwinders know the trampoline by them too. */

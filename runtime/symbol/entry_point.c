@@ -10,7 +10,7 @@ enum { CODE_BYTES = 64 };
 /* The code at an address, out of the section that holds it; 0 when there is less than `length`. */
 static int code_at(const si__object *object, uint64_t address, uint8_t *out, size_t length) {
     uint64_t start;
-    const Elf_Data *text = si__object_section(object, ".text", &start);
+    const Elf_Data *text = si__elf_section(object->elf, ".text", &start);
     if (!text || !text->d_buf || address < start || address - start > text->d_size) return 0;
     if (text->d_size - (address - start) < length) return 0;
     memcpy(out, (const uint8_t *)text->d_buf + (address - start), length);

@@ -19,7 +19,10 @@
 #include "si/si.h"
 #include "symbol_cache.h"
 
-enum { CACHE_BYTES = 2 * 1024 * 1024 };
+enum {
+    CACHE_BYTES = 2 * 1024 * 1024,
+    UNITS_MAX = 24 /* compilation units that libdw may hold at once: each takes 50 KiB to some MiB */
+};
 
 /* Texts of the answer being put together; frames point into it. */
 typedef struct answer {
@@ -136,35 +139,40 @@ static __attribute__((noreturn)) void leave_libdw(void) {
     longjmp(*out_of_memory, 1);
 }
 
-static void answer_all(batch *b, const si__object *object) {
+/* Queries from `first` on, until all are answered or libdw has looked at so much that it is opened anew. Returns the
+   next one. */
+static size_t answer_some(batch *b, const si__object *object, size_t first) {
     si__dwarf_frames *const dwarf = object->dwarf ? si__dwarf_frames_new(object->dwarf) : NULL;
     jmp_buf here;
-    volatile size_t next = 0;
+    volatile size_t next = first;
     volatile int with_dwarf = dwarf != NULL;
     out_of_memory = &here;
     if (object->dwarf) dwarf_new_oom_handler(object->dwarf, leave_libdw);
+    if (object->alt_dwarf) dwarf_new_oom_handler(object->alt_dwarf, leave_libdw);
     if (setjmp(here)) with_dwarf = 0; /* the rest gets names without lines */
     for (; next < b->count; next++) {
+        if (with_dwarf && si__dwarf_frames_units(dwarf) >= UNITS_MAX) break;
         answer_query(b, with_dwarf ? dwarf : NULL, &b->queries[next]);
         deliver(b, &b->queries[next], object->dwarf == NULL || with_dwarf);
     }
     si__dwarf_frames_free(dwarf);
+    return next;
 }
 
-static void resolve_opened(batch *b, const si__object *object) {
+static void resolve_opened(batch *b, si__object *object) {
     for (size_t i = 0; i < b->count; i++) {
         si__query *q = &b->queries[i];
         if (!si__object_address(object, q->offset, &q->address)) q->address = q->offset;
     }
     qsort(b->queries, b->count, sizeof *b->queries, by_address);
     uint64_t section = 0;
-    Elf_Data *data = si__object_section(object, ".eh_frame", &section);
+    Elf_Data *data = si__elf_section(object->elf, ".eh_frame", &section);
     if (data) si__function_ranges(data->d_buf, data->d_size, section, b->queries, b->count);
     si__elf_symbols(object->elf, b->queries, b->count);
-    if (object->debug_elf) si__elf_symbols(object->debug_elf, b->queries, b->count);
+    if (object->debug.elf) si__elf_symbols(object->debug.elf, b->queries, b->count);
     si__elf_plt(object->elf, b->queries, b->count);
     si__entry_point_symbols(object, b->queries, b->count);
-    answer_all(b, object);
+    for (size_t next = 0; (next = answer_some(b, object, next)) < b->count;) si__object_renew(object);
 }
 
 static void resolve_unopened(batch *b, int keep) {
@@ -202,7 +210,7 @@ int si__symbolizer_resolve(si__symbolizer *symbolizer, const si__binary *binary,
             resolve_opened(&b, &object);
             si__object_close(&object);
         } else {
-            resolve_unopened(&b, result != SI_EIO);
+            resolve_unopened(&b, result == SI_ENOTFOUND);
         }
     }
     free(b.queries);

@@ -233,6 +233,46 @@ static void separate_debug_files_are_found_and_checked(void **state) {
     si__binary_release(binary);
 }
 
+/* The start of a section of a file, and its size. */
+static uint64_t section_offset(const char *path, const char *wanted, uint64_t *size) {
+    uint64_t offset = 0;
+    size_t names;
+    elf_version(EV_CURRENT);
+    FILE *file = fopen(path, "r");
+    Elf *elf = elf_begin(fileno(file), ELF_C_READ, NULL);
+    assert_int_equal(elf_getshdrstrndx(elf, &names), 0);
+    for (Elf_Scn *s = NULL; (s = elf_nextscn(elf, s));) {
+        GElf_Shdr header;
+        gelf_getshdr(s, &header);
+        if (strcmp(elf_strptr(elf, names, header.sh_name), wanted) != 0) continue;
+        offset = header.sh_offset;
+        *size = header.sh_size;
+    }
+    elf_end(elf);
+    fclose(file);
+    return offset;
+}
+
+static void compressed_debug_sections_are_read(void **state) {
+    (void)state;
+    assert_true(shell("objcopy --compress-debug-sections=zlib fixture.so packed.so"));
+    si__binary *binary = binary_at(fixture_path("packed.so"));
+    check_with_lines(binary);
+    si__binary_release(binary);
+
+    /* A section that says it would be huge is not believed: names remain, lines do not. */
+    uint64_t size, offset = section_offset(fixture_path("packed.so"), ".debug_info", &size);
+    uint64_t huge = UINT64_MAX / 2;
+    FILE *file = fopen(fixture_path("packed.so"), "r+");
+    assert_int_equal(fseek(file, (long)offset + 8, SEEK_SET), 0); /* ch_size */
+    assert_int_equal(fwrite(&huge, sizeof huge, 1, file), 1);
+    fclose(file);
+    binary = binary_at(fixture_path("packed.so"));
+    assert_string_equal(resolve(binary, offsets[3])->function, "hidden_helper");
+    assert_string_equal(got.frames[0].file, "");
+    si__binary_release(binary);
+}
+
 static void libc_is_named_by_its_public_names(void **state) {
     (void)state;
     static const char *const names[] = {"malloc", "read", "qsort", "getpid", "fwrite", "printf", "pthread_create"};
@@ -272,26 +312,6 @@ static void cxx_names_are_demangled(void **state) {
     assert_string_equal(f[0].function, "fixture_cxx::{lambda(unsigned long*)#1}::operator()(unsigned long*) const");
     assert_int_equal(f[0].line, 22);
     si__binary_release(binary);
-}
-
-/* The start of a section of a file, and its size. */
-static uint64_t section_offset(const char *path, const char *wanted, uint64_t *size) {
-    uint64_t offset = 0;
-    size_t names;
-    elf_version(EV_CURRENT);
-    FILE *file = fopen(path, "r");
-    Elf *elf = elf_begin(fileno(file), ELF_C_READ, NULL);
-    assert_int_equal(elf_getshdrstrndx(elf, &names), 0);
-    for (Elf_Scn *s = NULL; (s = elf_nextscn(elf, s));) {
-        GElf_Shdr header;
-        gelf_getshdr(s, &header);
-        if (strcmp(elf_strptr(elf, names, header.sh_name), wanted) != 0) continue;
-        offset = header.sh_offset;
-        *size = header.sh_size;
-    }
-    elf_end(elf);
-    fclose(file);
-    return offset;
 }
 
 static void plt_entries_carry_the_name_of_their_target(void **state) {
@@ -476,6 +496,7 @@ int main(void) {
         cmocka_unit_test(a_batch_is_answered_whole),
         cmocka_unit_test(a_stripped_function_is_one_frame),
         cmocka_unit_test(separate_debug_files_are_found_and_checked),
+        cmocka_unit_test(compressed_debug_sections_are_read),
         cmocka_unit_test(libc_is_named_by_its_public_names),
         cmocka_unit_test(cxx_names_are_demangled),
         cmocka_unit_test(plt_entries_carry_the_name_of_their_target),
