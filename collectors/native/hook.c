@@ -64,7 +64,7 @@ typedef struct hook_pass {
 
 /* What a module's dynamic section says about its relocations. */
 typedef struct relocations {
-    const ElfW(Sym) * symbols;
+    const Elf64_Sym *symbols;
     const char *strings;
     uintptr_t jump, plain;
     size_t jump_bytes, plain_bytes;
@@ -78,15 +78,15 @@ enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOB_DAT = R_AARCH64_GLOB_DAT };
 #endif
 
 /* The dynamic linker relocates these addresses in place for ordinary modules, not for the vdso. */
-static uintptr_t address_in(const struct dl_phdr_info *info, ElfW(Addr) value) {
+static uintptr_t address_in(const struct dl_phdr_info *info, Elf64_Addr value) {
     return value < info->dlpi_addr ? info->dlpi_addr + value : value;
 }
 
 static int read_dynamic(const struct dl_phdr_info *info, relocations *out) {
-    const ElfW(Dyn) *dynamic = NULL;
+    const Elf64_Dyn *dynamic = NULL;
     memset(out, 0, sizeof *out);
     for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        const Elf64_Phdr *header = &info->dlpi_phdr[i];
         if (header->p_type == PT_DYNAMIC) dynamic = (const void *)(info->dlpi_addr + header->p_vaddr);
         if (header->p_type == PT_GNU_RELRO) {
             out->relro_start = info->dlpi_addr + header->p_vaddr;
@@ -143,11 +143,11 @@ static const hooked *find_hooked(const hook_pass *pass, const char *name) {
 
 static void rewrite(const struct dl_phdr_info *info, const relocations *from, uintptr_t table, size_t bytes,
                     const hook_pass *pass) {
-    const ElfW(Rela) *relocation = (const void *)table;
+    const Elf64_Rela *relocation = (const void *)table;
     for (size_t i = 0; i < bytes / sizeof *relocation; i++) {
         uint64_t type = ELF64_R_TYPE(relocation[i].r_info);
         if (type != JUMP_SLOT && type != GLOB_DAT) continue;
-        const ElfW(Sym) *symbol = &from->symbols[ELF64_R_SYM(relocation[i].r_info)];
+        const Elf64_Sym *symbol = &from->symbols[ELF64_R_SYM(relocation[i].r_info)];
         const hooked *hook = find_hooked(pass, from->strings + symbol->st_name);
         if (!hook || !hook->real) continue;
         uintptr_t entry = info->dlpi_addr + relocation[i].r_offset;
@@ -160,7 +160,7 @@ static void rewrite(const struct dl_phdr_info *info, const relocations *from, ui
 static int is_own_library(const struct dl_phdr_info *info) {
     uintptr_t here = (uintptr_t)&si__hook_install;
     for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        const Elf64_Phdr *header = &info->dlpi_phdr[i];
         uintptr_t start = info->dlpi_addr + header->p_vaddr;
         if (header->p_type == PT_LOAD && here >= start && here < start + header->p_memsz) return 1;
     }

@@ -214,6 +214,7 @@ si__signal_fn si__wrap_signal(int signal, si__signal_fn handler) {
     if (!special) return si__libc_real.signal(signal, handler);
     struct sigaction act, old;
     memset(&act, 0, sizeof act);
+    memset(&old, 0, sizeof old);
     act.sa_handler = handler;
     act.sa_flags = SA_RESTART;
     sigaddset(&act.sa_mask, signal);

@@ -2,7 +2,6 @@
 #include "timer.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <time.h>
