@@ -1,5 +1,5 @@
--- Who is told. "default" is every channel of that name in the channels file (docs/channels.md), such as "slack:default";
--- where there is none, nobody is bothered and alerts are still shown in the dashboard.
+-- Who is told. "default" is what the channels file calls so (docs/channels.md); where it does not,
+-- nobody is bothered and alerts are still shown in the dashboard.
 
 route {
   to = "default",

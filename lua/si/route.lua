@@ -36,20 +36,18 @@ local route_fields = {
 
 local top_defaults = { to = {}, group_by = { "app", "rule" }, wait = 30000, interval = 300000, resend = 4 * 3600000 }
 
---- "default", or "kind:name" with a kind that can be delivered to.
+--- "kind:name" with a kind that can be delivered to, or a name that the channels file gives to one or several of them.
 local function check_destinations(list, at)
   for _, to in ipairs(list or {}) do
     local kind, name = to:match "^([^:]*):(.*)$"
-    local known = to == "default"
+    local known = not kind
     for _, k in ipairs(kinds) do known = known or k == kind end
-    if to ~= "default" and not kind then
-      fields.problem(at, "to", 'destination "' .. to .. '": write kind:name, such as "slack:' .. to .. '", or "default"')
-    elseif not known then
+    if not known then
       local near = fields.nearest(kind, kinds, 3)
       fields.problem(at, "to", 'destination "' .. to .. '": unknown kind "' .. kind .. '"; known are ' .. table.concat(kinds, ", ") ..
         (near and ('. Did you mean "' .. near .. ":" .. name .. '"?') or ""))
-    elseif kind and not name:find "^[%w_][%w_.-]*$" then
-      fields.problem(at, "to", 'destination "' .. to .. '": the name after the colon is letters, digits, _ . or -')
+    elseif not (name or to):find "^[%w_][%w_.-]*$" then
+      fields.problem(at, "to", 'destination "' .. to .. '": a name is letters, digits, _ . or -, such as "slack:perf" or "default"')
     end
   end
 end

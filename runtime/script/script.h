@@ -41,8 +41,8 @@ typedef struct si__script_env {
     void (*on_alert)(void *arg, const si__alert *alert); /* a change of state (pending, firing, resolved; inactive:
                                                             pending and over); borrowed */
     void (*on_notify)(void *arg, const char *destination, const si__alert *alerts,
-                      size_t count); /* routed and grouped, due now. destination: "kind:name", or "default": every
-                                        channel "KIND:default" that there is */
+                      size_t count); /* routed and grouped, due now. destination: "kind:name", or a name that the
+                                        channels file defines */
     void (*on_profile)(void *arg, const si__profile_request *request);
 } si__script_env;
 

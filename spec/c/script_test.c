@@ -227,11 +227,11 @@ static void a_broken_file_keeps_the_old_set(void **state) {
 static void one_bad_file_spoils_the_set(void **state) {
     fixture *f = *state;
     write_file(f, "mine.lua", HOT);
-    write_file(f, "other.lua", "rule 'a' { watch = metric 'x', when = 3 }\nrule 'a' {}\nroute { to = 'nowhere' }");
+    write_file(f, "other.lua", "rule 'a' { watch = metric 'x', when = 3 }\nrule 'a' {}\nroute { to = 'no:where' }");
     assert_int_equal(si__script_load(f->script, f->dir, f->error, sizeof f->error), SI_ERULES);
     expect_part(f->error, "other.lua:1: rule \"a\": field \"when\": expected a function");
     expect_part(f->error, "other.lua:2: rule \"a\": declared twice");
-    expect_part(f->error, "other.lua:3: route: destination \"nowhere\"");
+    expect_part(f->error, "other.lua:3: route: destination \"no:where\"");
     assert_string_equal(si__script_hash(f->script), "");
 }
 
