@@ -11,7 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Receives one metric value. `name`: OpenTelemetry semantic conventions, static string. `unit`: UCUM ("1", "By", "s", "{thread}", "By/s"). */
+/* Receives one metric value. `name`: OpenTelemetry semantic conventions, static string. `unit`: UCUM ("1", "By", "s",
+ * "{thread}", "By/s"). */
 typedef struct si__metric_sink {
     void (*put)(void *arg, const char *name, const char *unit, double value);
     void *arg;
@@ -19,9 +20,9 @@ typedef struct si__metric_sink {
 
 /* What a metrics reader may look at: passed in, so that a test can feed a fixture /proc and a fake clock. */
 typedef struct si__host {
-    const char *root;  /* prefix of /proc, /sys: "" for the real one */
-    pid_t pid;         /* the observed process; 0: none */
-    uint64_t now_ns;   /* monotonic time of this reading */
+    const char *root; /* prefix of /proc, /sys: "" for the real one */
+    pid_t pid;        /* the observed process; 0: none */
+    uint64_t now_ns;  /* monotonic time of this reading */
     unsigned cpu_count;
     double clock_ticks_per_s; /* sysconf(_SC_CLK_TCK) */
     uint64_t page_bytes;
@@ -31,7 +32,8 @@ typedef struct si__collector {
     const char *name;  /* "cpu", "process"; also the key in cadence and reports */
     const char *title; /* "CPU time" */
     int host_wide;     /* 1: its metrics are about the host, read once however many processes are observed */
-    /* Probe side; NULL: none. start returns 0 or a negative SI_E* and writes why into reason. Runs on a host thread at open. */
+    /* Probe side; NULL: none. start returns 0 or a negative SI_E* and writes why into reason. Runs on a host thread at
+     * open. */
     int (*start)(char *reason, size_t reason_bytes);
     void (*stop)(void);
     /* Metrics side; NULL: none. `state` is this reader's memory between two readings (for rates). Puts what could be

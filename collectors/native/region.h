@@ -20,11 +20,11 @@
 #define SI__REGION_VERSION 1u
 
 enum {
-    SI__SLOT_COUNT = 2048,          /* threads that can be observed at once */
-    SI__RING_BYTES = 32 * 1024,     /* ring of one thread; power of two */
-    SI__INSTRUMENT_COUNT = 1024,    /* distinct segments, handlers, calls, error groups, metrics */
-    SI__NAME_BYTES = 96,            /* an instrument's name with its NUL */
-    SI__FRAMES_MAX = 256,           /* frames of one sample */
+    SI__SLOT_COUNT = 2048,       /* threads that can be observed at once */
+    SI__RING_BYTES = 32 * 1024,  /* ring of one thread; power of two */
+    SI__INSTRUMENT_COUNT = 1024, /* distinct segments, handlers, calls, error groups, metrics */
+    SI__NAME_BYTES = 96,         /* an instrument's name with its NUL */
+    SI__FRAMES_MAX = 256,        /* frames of one sample */
     SI__COLLECTOR_STATES = 32,
     SI__REASON_BYTES = 120
 };
@@ -39,11 +39,11 @@ typedef enum si__event_type {
     SI__EVENT_CRASH = 4  /* value: signal number; text: description */
 } si__event_type;
 
-enum { /* si__event.flags */
+enum {                          /* si__event.flags */
        SI__STACK_TRUNCATED = 1, /* the walk ended early: no row and no frame pointer, or too deep */
        SI__STACK_OFF = 2,       /* sp was outside every known stack: only the leaf is recorded */
        SI__EVENT_GUARDED = 4,   /* a crash that si_guard survived */
-       SI__EVENT_LATE = 8       /* CPU time between a thread's last tick and its end: the one frame is its start function */
+       SI__EVENT_LATE = 8 /* CPU time between a thread's last tick and its end: the one frame is its start function */
 };
 enum { SI__SLOT_STACK_SURE = 1 }; /* si__slot.flags: the bounds come from the thread itself; R never replaces them */
 
@@ -66,20 +66,20 @@ typedef struct si__event {
 typedef enum si__slot_state { SI__SLOT_FREE = 0, SI__SLOT_CLAIMED, SI__SLOT_LIVE, SI__SLOT_CLOSED } si__slot_state;
 
 typedef struct si__slot {
-    _Atomic uint32_t state;       /* P: FREE->CLAIMED->LIVE->CLOSED; R: CLOSED->FREE after the last drain */
-    _Atomic int32_t tid;          /* P */
-    _Atomic uint64_t stack_lo;    /* P or R (for threads found already running); 0: not known yet */
+    _Atomic uint32_t state;    /* P: FREE->CLAIMED->LIVE->CLOSED; R: CLOSED->FREE after the last drain */
+    _Atomic int32_t tid;       /* P */
+    _Atomic uint64_t stack_lo; /* P or R (for threads found already running); 0: not known yet */
     _Atomic uint64_t stack_hi;
-    _Atomic uint64_t sp_seen;     /* P: a stack pointer outside the known bounds; R answers with bounds */
-    _Atomic uint64_t reserve_pos; /* P: bytes reserved so far, ever growing */
-    _Atomic uint64_t read_pos;    /* R: bytes consumed */
-    _Atomic uint64_t dropped;     /* P: events that found no room */
-    _Atomic uint64_t samples;     /* P: events written */
-    _Atomic uint32_t unwind_epoch;/* P: generation of the unwind table in use now; 0: none */
+    _Atomic uint64_t sp_seen;      /* P: a stack pointer outside the known bounds; R answers with bounds */
+    _Atomic uint64_t reserve_pos;  /* P: bytes reserved so far, ever growing */
+    _Atomic uint64_t read_pos;     /* R: bytes consumed */
+    _Atomic uint64_t dropped;      /* P: events that found no room */
+    _Atomic uint64_t samples;      /* P: events written */
+    _Atomic uint32_t unwind_epoch; /* P: generation of the unwind table in use now; 0: none */
     _Atomic uint32_t flags;
-    _Atomic int32_t timer_id;     /* P: kernel timer, -1: none */
+    _Atomic int32_t timer_id;        /* P: kernel timer, -1: none */
     _Atomic uint32_t cpu_generation; /* P: control generation this thread's timer was armed for */
-    char name[16];                /* P: the thread's name */
+    char name[16];                   /* P: the thread's name */
     char pad[32];
 } si__slot;
 
@@ -107,23 +107,27 @@ typedef struct si__instrument {
     _Atomic uint64_t hash; /* of kind and name; 0: free. Claims the entry: equal hashes are taken for equal names */
     char name[SI__NAME_BYTES];
     _Atomic uint64_t count;
-    _Atomic uint64_t sum_ns;        /* timings */
-    _Atomic uint64_t errors;        /* handlers: 5xx */
-    _Atomic uint64_t value_bits;    /* gauge, counter: bits of a double */
-    _Atomic uint64_t max_ns;        /* P raises it, R takes it and leaves 0 */
+    _Atomic uint64_t sum_ns;     /* timings */
+    _Atomic uint64_t errors;     /* handlers: 5xx */
+    _Atomic uint64_t value_bits; /* gauge, counter: bits of a double */
+    _Atomic uint64_t max_ns;     /* P raises it, R takes it and leaves 0 */
     char pad[104];
 } si__instrument; /* its buckets: uint32_t [SI__BUCKET_COUNT] at buckets_off + index * SI__BUCKET_COUNT * 4 */
 
 /* ---- The header ---- */
 
-typedef enum si__collector_status { SI__COLLECTOR_OFF = 0, SI__COLLECTOR_ON, SI__COLLECTOR_UNAVAILABLE } si__collector_status;
+typedef enum si__collector_status {
+    SI__COLLECTOR_OFF = 0,
+    SI__COLLECTOR_ON,
+    SI__COLLECTOR_UNAVAILABLE
+} si__collector_status;
 
 typedef struct si__collector_state {
     _Atomic uint32_t status; /* si__collector_status, P */
     char reason[SI__REASON_BYTES];
 } si__collector_state;
 
-typedef struct si__control { /* R */
+typedef struct si__control {     /* R */
     _Atomic uint32_t generation; /* grows whenever a field below changed */
     _Atomic uint32_t cpu_mhz;    /* CPU samples per 1000 s of CPU time and thread (100 Hz = 100000); 0: off */
 } si__control;
@@ -140,14 +144,14 @@ typedef struct si__region {
     uint64_t slots_off, rings_off, instruments_off, buckets_off, unwind_off;
     char layout_pad[SI__REGION_LAYOUT_BYTES - 64];
     /* From here on the page is shared. */
-    _Atomic int32_t pid;               /* P */
-    _Atomic uint32_t inert;            /* P: 1 after the observed process closed its side */
-    uint64_t start_time_ns;            /* P: CLOCK_REALTIME */
-    si__control control;               /* R */
-    _Atomic uint32_t modules_wanted;   /* P: grows after dlopen/dlclose and when a pc had no module */
-    _Atomic uint32_t modules_seen;     /* R: the value that the published tables answer */
-    _Atomic uint32_t slots_used;       /* P: highest slot index ever used + 1 */
-    _Atomic uint64_t threads_refused;  /* P: threads without a slot or timer */
+    _Atomic int32_t pid;                  /* P */
+    _Atomic uint32_t inert;               /* P: 1 after the observed process closed its side */
+    uint64_t start_time_ns;               /* P: CLOCK_REALTIME */
+    si__control control;                  /* R */
+    _Atomic uint32_t modules_wanted;      /* P: grows after dlopen/dlclose and when a pc had no module */
+    _Atomic uint32_t modules_seen;        /* R: the value that the published tables answer */
+    _Atomic uint32_t slots_used;          /* P: highest slot index ever used + 1 */
+    _Atomic uint64_t threads_refused;     /* P: threads without a slot or timer */
     _Atomic uint64_t instruments_refused; /* P: names that found no room */
     si__collector_state collectors[SI__COLLECTOR_STATES]; /* P; index = place in the registry */
 } si__region;
