@@ -30,7 +30,7 @@ static void log_line(void *arg, int level, const char *message) {
 
 static void on_committed(void *arg, unsigned changed) {
     si__server *server = arg;
-    if (changed & SI__CHANGED_ALERTS) si__alerting_wake(server->alerting);
+    if (changed & SI__CHANGED_ALERTS) si__alerting_wake(atomic_load(&server->alerting));
 }
 
 /* ---- Subcommands: they write beside a running server ---- */
@@ -160,18 +160,18 @@ static int serve(const si__options *options) {
                                .log = log_line,
                                .arg = &server};
     int failed = si__store_open(&store, &server.store, error, sizeof error);
+    int listens = !failed && !(failed = si__server_start(&server, error, sizeof error));
     if (!failed) failed = si__alerting_start(&server, error, sizeof error);
-    if (!failed) failed = si__server_start(&server, error, sizeof error);
     if (!failed) {
         announce(&server);
         if (!options->no_self) si__self_start(&server);
         wait_for_end(options, &signals);
         if (!options->no_self) si__self_stop();
-        si__server_stop(&server);
     } else {
         fprintf(stderr, "si-dashboard: %s\n", error);
     }
-    si__alerting_stop(server.alerting);
+    if (listens) si__server_stop(&server);
+    si__alerting_stop(atomic_load(&server.alerting));
     si__store_close(server.store);
     return failed ? 1 : 0;
 }

@@ -31,8 +31,8 @@ typedef struct si__server { /* made by main, read by everybody; what changes is 
     si__throttle *throttle; /* of sign-in attempts */
     struct si__asset *assets;
     struct si__connections *connections;
-    struct si__alerting *alerting; /* may be NULL */
-    uint8_t secret[32];            /* of this process: anonymous CSRF tokens */
+    _Atomic(struct si__alerting *) alerting; /* may be NULL */
+    uint8_t secret[32];                      /* of this process: anonymous CSRF tokens */
     char listen_host[64];
     uint16_t port; /* the one in use */
     int64_t started_ms;

@@ -6,3 +6,4 @@ target_link_libraries(si_server_spec PUBLIC si_dashboard si_report PkgConfig::CU
 add_dependencies(si_server_spec si-dashboard)
 si_test(ingest_test server si_server_spec PkgConfig::SQLITE PkgConfig::SODIUM)
 si_test(query_test server si_server_spec)
+si_test(incident_test server si_server_spec microhttpd)
