@@ -93,6 +93,22 @@ void dashboard_start(dashboard *d, const char *const *options) {
     wait_until_listening(d);
 }
 
+void dashboard_said(dashboard *d, const char *before, char *out, size_t out_bytes) {
+    int64_t deadline = now_ms() + DEADLINE_MS;
+    for (;;) {
+        read_log(d);
+        const char *at = strstr(d->said, before);
+        const char *end = at ? strchr(at, '\n') : NULL;
+        if (end) {
+            at += strlen(before);
+            snprintf(out, out_bytes, "%.*s", (int)(end - at), at);
+            return;
+        }
+        if (now_ms() > deadline) fail("si-dashboard never said '%s'; it said: %s", before, d->said);
+        poll(NULL, 0, 5);
+    }
+}
+
 int dashboard_stop(dashboard *d, int signal_number) {
     int status = 0;
     if (!d->pid) return 0;

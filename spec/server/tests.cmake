@@ -7,3 +7,7 @@ add_dependencies(si_server_spec si-dashboard)
 si_test(ingest_test server si_server_spec PkgConfig::SQLITE PkgConfig::SODIUM)
 si_test(query_test server si_server_spec)
 si_test(incident_test server si_server_spec microhttpd)
+si_test(account_test server si_server_spec)
+add_executable(dashboard_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/dashboard_bench.c) # for people: it measures, it checks nothing
+target_compile_options(dashboard_bench PRIVATE -Wno-conversion)
+target_link_libraries(dashboard_bench PRIVATE si_server_spec)
