@@ -422,6 +422,26 @@ describe('adding an application', () => {
   });
 });
 
+describe('live refresh', () => {
+  it('asks again while it runs, not while it is paused, and keeps what is shown', async () => {
+    await page.clock.install({time: Date.now()});
+    await open('/a/shop/production/health');
+    await page.getByText('process.cpu.utilization').first().waitFor();
+    const asked = () => mock.state.requests.filter((r) => r.startsWith('GET /health')).length;
+    const before = asked();
+    const again = page.waitForResponse(/api\/v1\/health/);
+    await page.clock.fastForward(11_000);
+    assert.equal(await page.locator('.skeleton').count(), 0, 'no placeholder while newer data is on its way');
+    await again;
+    assert.equal(asked(), before + 1);
+    await page.getByRole('button', {name: 'Live'}).click();
+    await page.getByRole('button', {name: 'Paused'}).waitFor();
+    await page.clock.fastForward(60_000);
+    assert.equal(asked(), before + 1);
+    assert.deepEqual(view.wrong, []);
+  });
+});
+
 describe('when something fails', () => {
   it('a page says what, and tries again', async () => {
     await page.route('**/api/v1/health*', (route) => route.fulfill({status: 503, headers: {'Retry-After': '7'}, contentType: 'application/json', body: '{"error":{"code":"busy","message":"The store is busy."}}'}));

@@ -1,13 +1,15 @@
 // The parts of the page that need no browser: names, units, call trees, what a flame graph draws.
 import assert from 'node:assert/strict';
+import {spawnSync} from 'node:child_process';
 import {mkdtemp, rm, writeFile} from 'node:fs/promises';
 import {createRequire} from 'node:module';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {after, before, describe, it} from 'node:test';
 import {fileURLToPath, pathToFileURL} from 'node:url';
-import {makeTree, random, sum} from './mock/data.mjs';
+import {makeTree, random, sum, XSS} from './mock/data.mjs';
 
+const include = fileURLToPath(new URL('../../include', import.meta.url));
 const web = fileURLToPath(new URL('../../dashboard/web/', import.meta.url));
 let scratch;
 let page;
@@ -204,4 +206,21 @@ describe('snippets', () => {
     assert.ok(page.snippet('c', wanted).includes('"a\\"; system(\\"rm -rf ~\\"); //"'));
     assert.ok(page.snippet('run', wanted).includes(`SI_APP_ENVIRONMENT='x'\\''; rm -rf ~; '\\'''`));
   });
+
+  /* The languages' own compilers read them, with ordinary and with hostile names. */
+  const readers = {
+    c: ['cc', ['-std=c11', '-Wall', '-Wextra', '-Werror', '-fsyntax-only', '-I', include, '-x', 'c', '-']],
+    cpp: ['c++', ['-std=c++17', '-Wall', '-Wextra', '-Werror', '-fsyntax-only', '-I', include, '-x', 'c++', '-']],
+    lua: ['lua5.4', ['-e', 'assert(load(io.read("a")))']],
+    run: ['sh', ['-n']],
+  };
+  for (const [language, [command, args]] of Object.entries(readers)) {
+    it(`are valid for ${command}`, () => {
+      for (const [app, env] of [['shop', XSS], ['a"; b', `c' d`], ['e\\', 'f\ng'], ['h??/', '*/ i'], ['--]] j', '$(k)']]) {
+        const input = page.snippet(language, {url: 'http://127.0.0.1:8686', key: 'si_1_x', app, env});
+        const result = spawnSync(command, args, {input, encoding: 'utf8'});
+        assert.equal(result.status, 0, `${JSON.stringify([app, env])}: ${result.stderr}`);
+      }
+    });
+  }
 });

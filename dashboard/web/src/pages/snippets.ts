@@ -7,9 +7,14 @@ export interface Wanted {
   env: string;
 }
 
-/* C and Lua strings: names come from people. */
+/* Strings as C and Lua write them: names come from people. */
 function quoted(text: string): string {
   return '"' + text.replace(/[\\"]/g, '\\$&').replace(/[\n\r\0]/g, ' ') + '"';
+}
+
+/* C reads ??/ as a backslash. */
+function literal(text: string): string {
+  return quoted(text).replace(/\?(?=\?)/g, '?\\');
 }
 
 function shell(text: string): string {
@@ -38,14 +43,15 @@ si run -- ./your-program --its --arguments
 
 function c({url, key, app, env}: Wanted): string {
   return `#include <si/si.h>
+#include <stdio.h>
 
 int main(void) {
     si_options options;
     si_options_init(&options);
-    options.dashboard_url = ${quoted(url)};
-    options.agent_key = ${quoted(key)};
-    options.app_name = ${quoted(app)};
-    options.app_environment = ${quoted(env)};
+    options.dashboard_url = ${literal(url)};
+    options.agent_key = ${literal(key)};
+    options.app_name = ${literal(app)};
+    options.app_environment = ${literal(env)};
 
     si_runtime *runtime;
     int error = si_runtime_open(&runtime, &options);
@@ -60,7 +66,7 @@ int main(void) {
 }
 
 /* cc main.c $(pkg-config --cflags --libs si) */
-`.replace('#include <si/si.h>\n', '#include <si/si.h>\n#include <stdio.h>\n');
+`;
 }
 
 function cpp({url, key, app, env}: Wanted): string {
@@ -70,18 +76,18 @@ function cpp({url, key, app, env}: Wanted): string {
 int main() {
     si_options options;
     si_options_init(&options);
-    options.dashboard_url = ${quoted(url)};
-    options.agent_key = ${quoted(key)};
-    options.app_name = ${quoted(app)};
-    options.app_environment = ${quoted(env)};
+    options.dashboard_url = ${literal(url)};
+    options.agent_key = ${literal(key)};
+    options.app_name = ${literal(app)};
+    options.app_environment = ${literal(env)};
 
     si_runtime *runtime = nullptr;
     if (int error = si_runtime_open(&runtime, &options)) std::cerr << "si: " << si_strerror(error) << '\\n';
 
-    si_segment segment;
-    si_segment_start(&segment, "start-up");
-    // your code
-    si_segment_stop(&segment);
+    {
+        si::segment measured("start-up");
+        // your code
+    }
 
     si_runtime_close(runtime, 2000);
 }
@@ -93,16 +99,17 @@ int main() {
 function lua({url, key, app, env}: Wanted): string {
   return `local si = require "si"
 
-si.open {
+local runtime <close> = assert(si.open {
   dashboard_url = ${quoted(url)},
   agent_key = ${quoted(key)},
   app_name = ${quoted(app)},
   app_environment = ${quoted(env)},
-}
+})
 
--- your program
-
-si.close()
+do
+  local measured <close> = si.segment "start-up"
+  -- your code
+end
 `;
 }
 
