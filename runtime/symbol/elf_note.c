@@ -135,7 +135,7 @@ static uint64_t find_in(const si__elf_source *source, uint64_t offset, uint64_t 
 }
 
 uint64_t si__elf_sigreturn(const si__elf_source *source) {
-    Elf64_Phdr headers[PHDRS_MAX];
+    Elf64_Phdr headers[PHDRS_MAX] = {0};
     unsigned count = sizeof trampoline > 1 ? program_headers(source, headers) : 0;
     for (unsigned i = 0; i < count; i++) {
         const Elf64_Phdr *p = &headers[i];
