@@ -111,11 +111,11 @@ static int parse_escape(parser *p, char **out) {
         return 0;
     }
     if (c != 'u') return fail(p, SI_EFORMAT, "unknown escape in string");
-    uint32_t code;
+    uint32_t code = 0;
     if (hex4(p, &code)) return p->status;
     if (code >= 0xd800 && code <= 0xdbff && p->end - p->at >= 6 && p->at[0] == '\\' && p->at[1] == 'u') {
         const char *here = p->at;
-        uint32_t low;
+        uint32_t low = 0;
         p->at += 2;
         if (hex4(p, &low)) return p->status;
         if (low >= 0xdc00 && low <= 0xdfff)

@@ -122,18 +122,29 @@ static inline void server_over(void *arg, struct MHD_Connection *connection, voi
     free(body);
 }
 
-static inline http_server *http_server_start(const server_answer *answers, unsigned count) {
+/* With cert and key (PEM texts): HTTPS. */
+static inline http_server *https_server_start(const server_answer *answers, unsigned count, const char *cert,
+                                              const char *key) {
     http_server *server = calloc(1, sizeof *server);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     pthread_mutex_init(&server->lock, NULL);
     memcpy(server->answers, answers, count * sizeof *answers);
     server->answer_count = count;
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)cert},
+                                   {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key},
+                                   {MHD_OPTION_END, 0, NULL}};
+    if (!cert) tls[0].option = MHD_OPTION_END;
     server->daemon =
-        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, server_handle, server, MHD_OPTION_SOCK_ADDR,
-                         (struct sockaddr *)&address, MHD_OPTION_NOTIFY_COMPLETED, server_over, NULL, MHD_OPTION_END);
+        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | (cert ? MHD_USE_TLS : 0), 0, NULL, NULL, server_handle,
+                         server, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address, MHD_OPTION_NOTIFY_COMPLETED,
+                         server_over, NULL, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (!server->daemon) abort();
     server->port = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
     return server;
+}
+
+static inline http_server *http_server_start(const server_answer *answers, unsigned count) {
+    return https_server_start(answers, count, NULL, NULL);
 }
 
 static inline unsigned http_server_requests(http_server *server) {

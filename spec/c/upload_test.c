@@ -16,6 +16,7 @@
 #include "../../runtime/report/upload.h"
 #include "http_server.h"
 #include "loop_until.h"
+#include "temporary_dir.h"
 
 #define STORED "{\"status\":\"stored\"}"
 #define KEY "si_k1_topsecret"
@@ -303,6 +304,49 @@ static void test_other_protocols_are_not_spoken(void **state) {
     }
 }
 
+static char *text_of(const char *path) {
+    char *text = calloc(1, 8192);
+    FILE *file = fopen(path, "r");
+    assert_true(fread(text, 1, 8191, file) > 0);
+    fclose(file);
+    return text;
+}
+
+static void test_a_dashboard_that_cannot_prove_itself_gets_nothing(void **state) {
+    (void)state;
+    char dir[64], cert[100], key[100], url[100];
+    temporary_dir_make(dir);
+    if (!temporary_certificate(dir, cert, key)) {
+        temporary_dir_remove(dir);
+        print_message("no openssl: TLS is left out\n");
+        skip();
+    }
+    char *cert_text = text_of(cert), *key_text = text_of(key);
+    const server_answer answers[] = {{ANSWER, 200, STORED, NULL, NULL}};
+    world w;
+    begin(&w, answers, 1, 0);
+    http_server *secure = https_server_start(answers, 1, cert_text, key_text);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u", secure->port);
+    for (int trusted = 0; trusted < 2; trusted++) {
+        si__upload_close(w.upload, on_closed, &w);
+        LOOP_UNTIL(&w.loop, w.closed == 1);
+        w.closed = 0;
+        if (!trusted) put(&w, 1);
+        const si__upload_options options = {
+            .dashboard_url = url, .agent_key = KEY, .ca_file = trusted ? cert : NULL, .log = on_log, .log_arg = &w};
+        w.upload = si__upload_new(&w.loop, w.worker, w.spool, &options);
+        try_now(&w);
+        assert_int_equal(http_server_requests(secure), trusted);
+        assert_int_equal(counts_of(&w).acked, trusted);
+    }
+    assert_non_null(strstr(w.log, "SSL"));
+    end(&w);
+    http_server_stop(secure);
+    free(cert_text);
+    free(key_text);
+    temporary_dir_remove(dir);
+}
+
 static void test_without_a_fitting_key_nothing_is_sent(void **state) {
     (void)state;
     static const char *const keys[] = {NULL, "", "two words", "line\r\nX-Evil: 1"};
@@ -376,6 +420,7 @@ int main(void) {
         cmocka_unit_test(test_one_poisonous_report_does_not_stop_the_others),
         cmocka_unit_test(test_an_unreachable_dashboard),
         cmocka_unit_test(test_other_protocols_are_not_spoken),
+        cmocka_unit_test(test_a_dashboard_that_cannot_prove_itself_gets_nothing),
         cmocka_unit_test(test_without_a_fitting_key_nothing_is_sent),
         cmocka_unit_test(test_closing_does_not_wait_for_a_server_that_hangs),
         cmocka_unit_test(test_closing_at_any_moment),
