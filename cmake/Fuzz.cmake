@@ -1,4 +1,5 @@
-# libFuzzer targets (preset fuzz, clang): every spec/fuzz/NAME_fuzz.c is a program NAME_fuzz that may call any module.
+# libFuzzer targets (preset fuzz, clang): every spec/fuzz/NAME_fuzz.c is a program NAME_fuzz that may call any module; the dashboard's
+# modules are built only for targets that include its headers.
 if(NOT CMAKE_C_COMPILER_ID STREQUAL "Clang")
   message(FATAL_ERROR "SI_FUZZ needs clang: use the preset fuzz")
 endif()
@@ -6,7 +7,11 @@ file(GLOB SI_FUZZ_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/spec/fuzz/*_fuzz
 foreach(source ${SI_FUZZ_SOURCES})
   get_filename_component(name ${source} NAME_WE)
   add_executable(${name} EXCLUDE_FROM_ALL ${source})
-  target_link_libraries(${name} PRIVATE si_dashboard si_runtime)
+  file(STRINGS ${source} dashboard REGEX "^#include \"[./]+dashboard/")
+  if(dashboard)
+    target_link_libraries(${name} PRIVATE si_dashboard)
+  endif()
+  target_link_libraries(${name} PRIVATE si_runtime)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   target_compile_options(${name} PRIVATE -Wno-conversion)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/spec)
