@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cgroup.h"
+#include "native/cgroup.h"
 #include "collector.h"
 #include "host_stat.h"
 #include "process_stat.h"
-#include "procfile.h"
+#include "native/procfile.h"
 
 enum { PRESSURES = 3 };
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "procfile.h"
+#include "native/procfile.h"
 
 static int take_numbers(const char **at, const char *end, uint64_t *out, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -89,7 +89,8 @@ int si__disks_parse(const char *text, size_t length, si__bytes_moved *out) {
     while (si__text_line(&at, end, &line, &line_end)) {
         uint64_t n[7]; /* reads merged sectors ms, writes merged sectors */
         const char *numbers = line;
-        if (!si__text_skip(&numbers, line_end) || !si__text_skip(&numbers, line_end)) continue;
+        uint64_t device[2]; /* major, minor */
+        if (!take_numbers(&numbers, line_end, device, 2)) continue;
         while (numbers < line_end && *numbers == ' ') numbers++;
         const char *name = numbers;
         if (!si__text_skip(&numbers, line_end)) continue;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "procfile.h"
+#include "native/procfile.h"
 
 int si__process_stat_parse(const char *text, size_t length, si__process_stat *out) {
     const char *at = memrchr(text, ')', length), *end = text + length; /* a name may hold blanks and brackets */

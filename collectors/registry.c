@@ -5,10 +5,5 @@ extern const si__collector si__collector_cpu, si__collector_segment, si__collect
 extern const si__collector si__collector_process, si__collector_host;
 
 const si__collector *const si__collectors[] = {
-    &si__collector_cpu,
-    &si__collector_segment,
-    &si__collector_error,
-    &si__collector_process,
-    &si__collector_host,
-    NULL,
+    &si__collector_cpu, &si__collector_segment, &si__collector_error, &si__collector_process, &si__collector_host, NULL,
 };

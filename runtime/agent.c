@@ -87,7 +87,7 @@ static void load_channels(si__agent *a) {
 }
 
 static void load_rules(si__agent *a) {
-    char error[512] = "";
+    char error[4096] = ""; /* every problem of the set, a line each */
     int rc = si__script_load(a->script, a->settings->rules_dir, error, sizeof error);
     if (rc) si__settings_log(a->settings, SI_LOG_ERROR, "rules not loaded, the ones before stay: %s", error);
     si__agent_status(a, "rules", rc ? "degraded" : "on", error);
@@ -365,8 +365,9 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
     si__sampler_auto(a->sampler, a->settings->auto_profiling);
     si__sampler_force(a->sampler, o->force_cpu_hz);
     si__agent_load_state(a);
-    char ignored[512];
-    si__script_load(a->script, NULL, ignored, sizeof ignored); /* what stays in force when the directory's set is broken */
+    char ignored[4096];
+    si__script_load(a->script, NULL, ignored,
+                    sizeof ignored); /* what stays in force when the directory's set is broken */
     if (a->settings->rules_dir) load_rules(a);
     load_channels(a);
     a->watch = si__rules_watch_new(loop, a->settings->rules_dir, a->settings->channels_file, on_rules_changed, a);

@@ -143,34 +143,52 @@ int si__read_file(const char *path, char **text, size_t *length) {
     return 0;
 }
 
-/* Writes a file whole or not at all. */
-static int write_file(const char *path, const char *text, size_t length) {
-    char temporary[4200];
-    snprintf(temporary, sizeof temporary, "%s.new", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return -1;
-    int ok = write(fd, text, length) == (ssize_t)length && fsync(fd) == 0;
-    close(fd);
-    if (ok && rename(temporary, path) == 0) return 0;
-    unlink(temporary);
-    return -1;
-}
-
 static const char *state_path(const si__agent *a, const char *name, char *out, size_t out_bytes) {
     snprintf(out, out_bytes, "%s/%s", a->settings->state_dir, name);
     return out;
 }
 
+/* A file on its way to the disk, on the worker. */
+typedef struct saving {
+    si__agent *agent;
+    char path[4096];
+    uint8_t *data;
+    size_t length;
+    int failed;
+} saving;
+
+static void save_work(void *arg) {
+    saving *s = arg;
+    s->failed = si__history_write(s->path, s->data, s->length) != 0;
+}
+
+static void save_after(void *arg) {
+    saving *s = arg;
+    if (s->failed) si__agent_status(s->agent, "state", "degraded", "baselines and alert states could not be written");
+    free(s->data);
+    free(s);
+}
+
+static void save_file(si__agent *a, const char *name, uint8_t *data, size_t length) {
+    saving *s = data ? malloc(sizeof *s) : NULL;
+    if (s) {
+        *s = (saving){.agent = a, .data = data, .length = length};
+        state_path(a, name, s->path, sizeof s->path);
+        if (si__worker_submit(a->worker, save_work, save_after, s) == 0) return;
+    }
+    free(data);
+    free(s);
+}
+
 void si__agent_save_state(si__agent *a) {
     a->last_save_ms = a->now_ms;
     if (!a->settings->state_dir) return;
-    char path[4096], *text = NULL;
+    si__agent_status(a, "state", "on", "");
+    uint8_t *data = NULL;
+    char *text = NULL;
     size_t length = 0;
-    int failed = si__history_save(a->history, state_path(a, "history.bin", path, sizeof path)) != 0;
-    if (si__script_state_save(a->script, &text, &length) == 0)
-        failed |= write_file(state_path(a, "alerts.json", path, sizeof path), text, length) != 0;
-    free(text);
-    si__agent_status(a, "state", failed ? "degraded" : "on", failed ? "baselines could not be written" : "");
+    if (si__history_encode(a->history, &data, &length) == 0) save_file(a, "history.bin", data, length);
+    if (si__script_state_save(a->script, &text, &length) == 0) save_file(a, "alerts.json", (uint8_t *)text, length);
 }
 
 void si__agent_load_state(si__agent *a) {

@@ -8,7 +8,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "../collectors/cgroup.h"
+#include "../collectors/native/cgroup.h"
 
 static void hex16(const uint8_t bytes[16], char out[33]) {
     for (int i = 0; i < 16; i++) snprintf(out + i * 2, 3, "%02x", bytes[i]);

@@ -55,14 +55,9 @@ void si__recorded_segment_add(si__recorded_segments *segments, const char *name,
     segment->count += gained->count;
     segment->errors += gained->errors;
     segment->sum_ns += gained->sum_ns;
-    if (!gained->buckets) return;
-    uint32_t highest = 0;
-    for (uint32_t i = 0; i < SI__BUCKET_COUNT; i++)
-        if (gained->buckets[i]) si__sketch_add_bucket(segment->sketch, highest = i, gained->buckets[i]);
-    /* The instrument's own maximum is of all time; this window's is at most its highest bucket. */
-    uint64_t bound = highest + 1 < SI__BUCKET_COUNT ? si__bucket_low(highest + 1) - 1 : gained->max_ns;
-    uint64_t window_max = bound < gained->max_ns ? bound : gained->max_ns;
-    if (window_max > segment->max_ns) segment->max_ns = window_max;
+    if (gained->max_ns > segment->max_ns) segment->max_ns = gained->max_ns;
+    for (uint32_t i = 0; gained->buckets && i < SI__BUCKET_COUNT; i++)
+        if (gained->buckets[i]) si__sketch_add_bucket(segment->sketch, i, gained->buckets[i]);
 }
 
 void si__recorded_segments_clear(si__recorded_segments *segments) {

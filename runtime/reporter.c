@@ -157,14 +157,13 @@ static void remember_profile(si__reporter *r, const si__report_profile *p) {
 }
 
 static void remember_segment(si__reporter *r, const si__report_segment *s) {
-    static const struct {
-        const char *suffix;
-        double quantile;
-    } quantiles[] = {{"p50", 0.5}, {"p95", 0.95}, {"p99", 0.99}};
     char name[320];
-    for (size_t i = 0; i < sizeof quantiles / sizeof *quantiles; i++) {
-        snprintf(name, sizeof name, "%s|%s", s->name, quantiles[i].suffix);
-        add_history(r, SI__SERIES_SEGMENT, name, si__sketch_quantile(s->sketch, quantiles[i].quantile) / 1e6);
+    double percentiles[8];
+    size_t count = si__script_segment_percentiles(r->parts.script, s->name, percentiles, 7);
+    percentiles[count++] = 95; /* rules over segments find them by this series; twice the same point does no harm */
+    for (size_t i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%s|p%g", s->name, percentiles[i]);
+        add_history(r, SI__SERIES_SEGMENT, name, si__sketch_quantile(s->sketch, percentiles[i] / 100) / 1e6);
     }
     double minutes = (double)s->duration_ns / 60e9;
     snprintf(name, sizeof name, "%s|count", s->name);

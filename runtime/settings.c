@@ -60,7 +60,7 @@ static void log_to_stderr(void *data, si_log_level level, const char *message) {
     }
     if (now.st_dev != first.st_dev || now.st_ino != first.st_ino) return;
     static const char *const names[] = {"debug", "notice", "warning", "error"};
-    char line[1024];
+    char line[4300];
     int length = snprintf(line, sizeof line, "si: %s: %s\n", names[level & 3], message);
     if (length < 0) return;
     size_t bytes = (size_t)length < sizeof line ? (size_t)length : sizeof line - 1;
@@ -72,7 +72,7 @@ void si__settings_log(const si__settings *settings, si_log_level level, const ch
     if (level == SI_LOG_DEBUG && !settings->debug) return;
     if (level == SI_LOG_NOTICE && settings->log == log_to_stderr && !settings->debug) return;
     int saved = errno;
-    char message[960];
+    char message[4200];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);

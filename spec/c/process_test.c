@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../../collectors/cgroup.h"
+#include "../../collectors/native/cgroup.h"
 #include "../../collectors/process_stat.h"
 #include "fixture_proc.h"
 #include "si/si.h"

@@ -107,6 +107,23 @@ int si__text_number(const char **at, const char *end, uint64_t *value) {
 int si__text_decimal(const char **at, const char *end, double *value) {
     uint64_t whole;
     if (!si__text_number(at, end, &whole)) return 0;
+    double number = (double)whole;
+    if (*at < end && **at == '.') {
+        uint64_t digits = 0, scale = 1;
+        for ((*at)++; *at < end && **at >= '0' && **at <= '9'; (*at)++) {
+            if (scale >= UINT64_C(1000000000000000000)) continue; /* more digits than a double holds */
+            digits = digits * 10 + (uint64_t)(**at - '0');
+            scale *= 10;
+        }
+        number += (double)digits / (double)scale;
+    }
+    *value = number;
+    return 1;
+}
+
+int si__text_decimal(const char **at, const char *end, double *value) {
+    uint64_t whole;
+    if (!si__text_number(at, end, &whole)) return 0;
     double number = (double)whole, place = 0.1;
     if (*at < end && **at == '.') {
         for ((*at)++; *at < end && **at >= '0' && **at <= '9'; (*at)++, place /= 10) number += place * (**at - '0');

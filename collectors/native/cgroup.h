@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "collector.h"
+#include "../collector.h"
 
 typedef struct si__cgroup {
     int found;             /* 1: the process is in a group below the root, or a limit applies to it */
