@@ -121,17 +121,6 @@ int si__text_decimal(const char **at, const char *end, double *value) {
     return 1;
 }
 
-int si__text_decimal(const char **at, const char *end, double *value) {
-    uint64_t whole;
-    if (!si__text_number(at, end, &whole)) return 0;
-    double number = (double)whole, place = 0.1;
-    if (*at < end && **at == '.') {
-        for ((*at)++; *at < end && **at >= '0' && **at <= '9'; (*at)++, place /= 10) number += place * (**at - '0');
-    }
-    *value = number;
-    return 1;
-}
-
 int si__text_skip(const char **at, const char *end) {
     skip_blanks(at, end);
     const char *start = *at;

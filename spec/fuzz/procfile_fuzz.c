@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../collectors/cgroup.h"
 #include "../../collectors/host_stat.h"
+#include "../../collectors/native/cgroup.h"
+#include "../../collectors/native/procfile.h"
 #include "../../collectors/process_stat.h"
-#include "../../collectors/procfile.h"
 
 static void parse_process(const char *text, size_t length) {
     si__process_stat stat;
