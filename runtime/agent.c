@@ -112,7 +112,7 @@ static void on_custom_metric(void *arg, const char *name, double value) {
     put_metric(arg, name, "", value);
 }
 
-static void read_metrics(si__agent *a) {
+void si__agent_read_metrics(si__agent *a) {
     size_t count;
     const si__reading *readings = si__meter_read(a->meter, clock_ns(CLOCK_MONOTONIC), &count);
     for (size_t i = 0; i < count; i++) put_metric(a, readings[i].name, readings[i].unit, readings[i].value);
@@ -164,7 +164,7 @@ static void every_second(si__agent *a) {
     si__deliver_tick(a->deliver, a->now_ms);
     if (a->now_ms - a->last_metrics_ms >= a->cadence.metrics_ms) {
         a->last_metrics_ms = a->now_ms;
-        read_metrics(a);
+        si__agent_read_metrics(a);
     }
     if (a->now_ms - a->last_govern_ms >= GOVERNOR_MS) {
         a->last_govern_ms = a->now_ms;

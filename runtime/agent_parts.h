@@ -75,6 +75,9 @@ void si__agent_load_state(si__agent *agent);
 int si__read_file(const char *path, char **text,
                   size_t *length); /* whole, at most 16 MiB, terminated; 0 or SI_E*, errno set */
 
+/* agent.c: one reading of every metric, the program's own among them, into history and the next report */
+void si__agent_read_metrics(si__agent *agent);
+
 /* agent_stop.c: a target or a step has ended; goes on with stopping if that waits for it. */
 void si__agent_continue(si__agent *agent);
 

@@ -44,6 +44,7 @@ static void on_reported(void *arg) {
 void si__agent_continue(si__agent *a) {
     if (a->stop_step != STEP_TARGETS || a->targets_ending) return;
     a->stop_step = STEP_REPORT;
+    si__agent_read_metrics(a); /* what ended processes counted last */
     si__reporter_make(a->reporter, a->now_ms, on_reported, a);
 }
 
@@ -60,6 +61,7 @@ void si__agent_stop(si__agent *a, uint32_t timeout_ms, void (*stopped)(void *arg
     a->deadline.data = a;
     a->deadline_open = 1;
     uv_timer_start(&a->deadline, on_deadline, timeout_ms, 0);
+    si__agent_read_metrics(a);
     for (size_t i = 0; i < a->target_count; i++) si__target_cpu_rate(a->targets[i], 0);
     si__recorder_focus_end(a->recorder, a->now_ms + 1);
     a->stop_step = STEP_TARGETS;
@@ -101,8 +103,8 @@ void si__agent_flush(si__agent *a, void (*done)(void *arg), void *arg) {
     for (size_t i = 0; i < a->target_count; i++) {
         double fill;
         si__target_drain(a->targets[i], &fill);
-        si__target_tally(a->targets[i]);
     }
+    si__agent_read_metrics(a);
     si__reporter_make(a->reporter, a->now_ms, flush_upload, f);
 }
 

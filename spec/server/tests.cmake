@@ -12,3 +12,7 @@ if(TARGET dashboard_bench) # bench/dashboard_bench.c: what a dashboard costs, me
   target_compile_options(dashboard_bench PRIVATE -Wno-conversion)
   target_link_libraries(dashboard_bench PRIVATE si_server_spec)
 endif()
+if(NOT SI_SANITIZE) # compiles programs without sanitizers
+  si_test(end_to_end_test server si_server_spec)
+  add_dependencies(end_to_end_test si si_probe libsi)
+endif()
