@@ -206,7 +206,9 @@ static void check_aliases(reader *r, const si__channel *items, size_t count) {
         for (size_t t = 0; items[i].kind == SI__CHANNEL_ALIAS && t < items[i].to_count && !r->status; t++) {
             size_t n = 0;
             r->channel = items[i].name;
-            while (n < count && (items[n].kind == SI__CHANNEL_ALIAS || strcmp(items[n].name, items[i].to[t]) != 0)) n++;
+            while (n < count &&
+                   (items[n].kind == SI__CHANNEL_ALIAS || !items[n].name || strcmp(items[n].name, items[i].to[t]) != 0))
+                n++;
             if (n == count) fail(r, NULL, "there is no channel %s", items[i].to[t]);
         }
 }
@@ -259,7 +261,7 @@ int si__channels_parse(const char *json, size_t length, si__channel **out, size_
     for (const si__json *object = channels->first; object && !r.status; object = object->next) {
         r.channel = object->key;
         for (size_t i = 0; i < n; i++)
-            if (!strcmp(items[i].name, object->key)) fail(&r, NULL, "given twice");
+            if (items[i].name && !strcmp(items[i].name, object->key)) fail(&r, NULL, "given twice");
         if (!r.status) read_channel(&r, object, &items[n++]);
     }
     if (items) check_aliases(&r, items, n);

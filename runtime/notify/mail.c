@@ -30,7 +30,7 @@ static void put_encoded_subject(FILE *to, const char *text) {
     for (size_t i = 0; i < length;) {
         uint32_t code;
         size_t n = si__utf8_decode(text + i, length - i, &code);
-        char quoted[12];
+        char quoted[12] = "";
         size_t out = 0;
         if (n == 0) n = 1; /* repaired before; kept as it is */
         for (size_t b = 0; b < n; b++) {

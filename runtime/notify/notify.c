@@ -37,11 +37,13 @@ typedef struct delivery { /* one message to one channel */
     uint64_t queued_at_ms; /* loop time */
 } delivery;
 
+STAILQ_HEAD(deliveries, delivery);
+
 typedef struct outbox {         /* of one channel */
     const si__channel *channel; /* NULL: it is gone from the file */
     char *name;
     si__notify *notify;
-    STAILQ_HEAD(, delivery) queue; /* the first is in flight when `running` */
+    struct deliveries queue; /* the first is in flight when `running` */
     int running;
     si__request request;
     unsigned failures_in_row;

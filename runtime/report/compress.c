@@ -33,7 +33,8 @@ int si__report_compress(const uint8_t *data, size_t length, uint8_t **out, size_
         return SI_ENOMEM;
     }
     uint8_t *fitted = realloc(to, size);
-    *out = fitted ? fitted : to;
+    if (fitted) to = fitted;
+    *out = to;
     *out_length = size;
     return SI_OK;
 }

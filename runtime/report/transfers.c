@@ -24,11 +24,13 @@ typedef struct transfer {
     void *arg;
 } transfer;
 
+TAILQ_HEAD(transfers, transfer);
+
 struct si__transfers {
     CURLM *multi;
     uv_loop_t *loop;
     uv_timer_t timer;
-    TAILQ_HEAD(, transfer) running;
+    struct transfers running;
     size_t open_handles; /* polls and the timer, until libuv has let go of them */
     int dead;            /* closing */
     void (*closed)(void *arg);

@@ -50,6 +50,8 @@ typedef struct waiter {
     void *arg;
 } waiter;
 
+STAILQ_HEAD(waiters, waiter);
+
 struct si__upload {
     si__worker *worker;
     si__spool *spool;
@@ -83,7 +85,7 @@ struct si__upload {
     size_t parked_count;
     uint64_t unpark_at_ms; /* loop time */
     uint64_t random;
-    STAILQ_HEAD(, waiter) waiters; /* of si__upload_try_now */
+    struct waiters waiters; /* of si__upload_try_now */
 
     si__upload_state state;
     uint64_t logged_at_ms; /* loop time of the last complaint; 0: none */
@@ -136,7 +138,7 @@ static void note_failure(si__upload *u, const si__answer *answer) {
 }
 
 static void finish_waiters(si__upload *u) {
-    STAILQ_HEAD(, waiter) ready = STAILQ_HEAD_INITIALIZER(ready);
+    struct waiters ready = STAILQ_HEAD_INITIALIZER(ready);
     STAILQ_CONCAT(&ready, &u->waiters);
     waiter *w;
     while ((w = STAILQ_FIRST(&ready))) {
