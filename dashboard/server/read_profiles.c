@@ -96,7 +96,8 @@ static int merge_stretch(void *arg, int level, int64_t from_ms, int64_t to_ms) {
         read = si__db_prepare(
             db, "SELECT body,1,samples,total,duration_ns,duration_ns*cores,cores,start_ms,start_ms+duration_ns/1000000"
                 " FROM profile JOIN profile_body USING(id)"
-                " WHERE app=?1 AND type=?2 AND start_ms>=?3 AND start_ms<?4 AND (?5=0 OR source=?5)");
+                " WHERE app=?1 AND type=?2 AND start_ms>=?3 AND start_ms<?4 AND (?5=0 OR source=?5)"
+                " AND trigger IN" SI__CONTINUOUS_TRIGGERS);
         si__db_bind(read, "isiii", m->app, m->type, from_ms, to_ms, m->source);
         return add_rows(m->reader, read, m->merge);
     }

@@ -46,9 +46,9 @@ static sqlite3_stmt *parts_of(si__tx *tx, const period *p) {
     int64_t finer = finer_than(p->resolution_ms), end = p->t + p->resolution_ms;
     if (!finer)
         return si__db_bind(
-            si__db_prepare(tx->db,
-                           "SELECT body,1,samples,total,duration_ns,duration_ns*cores,cores FROM profile"
-                           " JOIN profile_body USING(id) WHERE app=? AND type=? AND start_ms>=? AND start_ms<?"),
+            si__db_prepare(tx->db, "SELECT body,1,samples,total,duration_ns,duration_ns*cores,cores FROM profile"
+                                   " JOIN profile_body USING(id) WHERE app=? AND type=? AND start_ms>=? AND start_ms<?"
+                                   " AND trigger IN" SI__CONTINUOUS_TRIGGERS),
             "isii", p->app, p->type, p->t, end);
     return si__db_bind(si__db_prepare(tx->db, "SELECT body,profiles,samples,total,duration_ns,core_ns,cores FROM rollup"
                                               " WHERE app=? AND type=? AND t>=? AND t<? AND resolution_ms=?"),

@@ -11,6 +11,10 @@
 #include "places.h"
 #include "writer.h"
 
+/* Profiles that add up. Others (by hand, or a rule's closer look) are of time that one of these covers too: adding
+   them would count it twice. SQL, after IN. */
+#define SI__CONTINUOUS_TRIGGERS "('cadence','background','')"
+
 #define SI__ROLLUP_LEVELS 3
 extern const int64_t si__rollup_steps_ms[SI__ROLLUP_LEVELS]; /* finest first; each divides the next */
 

@@ -473,6 +473,34 @@ static void exports_hold_the_same_numbers(void **state) {
     reply_free(&r);
 }
 
+/* A rule's closer look is of time that the regular profile covers too. */
+static void closer_looks_are_shown_but_not_added(void **state) {
+    world *w = *state;
+    char status[32];
+    size_t length;
+    made m = {.agent = 1, .sequence = 5000, .start_ms = time_of(w, 0), .end_ms = time_of(w, 1)};
+    si__report *report = made_report(&m);
+    si__report_profile *regular = made_profile(report, "closer", time_of(w, 0), STACKS, UNIVERSE, 3);
+    int64_t total = si__calltree_total_value(regular->tree);
+    si__report_profile *closer = made_profile(report, "closer", time_of(w, 0), STACKS, UNIVERSE, 4);
+    free(closer->trigger);
+    closer->trigger = si__report_strdup("slow_search");
+    uint8_t *bytes = made_bytes(report, &length);
+    assert_int_equal(agent_send(&w->d, w->key, bytes, length, status), 200);
+    free(bytes);
+    const char *range = "app=shop&env=test&type=closer&from=%lld&to=%lld";
+    char path[256];
+    snprintf(path, sizeof path, "/profiles?%s", range);
+    si__json *history = get(w, path, (long long)time_of(w, 0), (long long)time_of(w, 1));
+    assert_int_equal(si__json_get(history, "points")->count, 2);
+    si__json_free(history);
+    snprintf(path, sizeof path, "/profiles/tree?%s", range);
+    si__json *tree = get(w, path, (long long)time_of(w, 0), (long long)time_of(w, 1));
+    assert_int_equal(si__json_get_integer(tree, "profiles", 0), 1);
+    assert_int_equal(si__json_get_integer(tree, "total", 0), total);
+    si__json_free(tree);
+}
+
 int main(void) {
     if (sodium_init() < 0) return 1;
     const struct CMUnitTest tests[] = {
@@ -487,6 +515,7 @@ int main(void) {
         cmocka_unit_test(exports_hold_the_same_numbers),
         cmocka_unit_test(rollups_change_no_number),
         cmocka_unit_test(trends_of_functions_and_nodes),
+        cmocka_unit_test(closer_looks_are_shown_but_not_added),
         cmocka_unit_test(a_base_stands_beside_the_tree),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
