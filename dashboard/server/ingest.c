@@ -128,6 +128,7 @@ void si__handle_report(si__request *request) {
     ingest *i = calloc(1, sizeof *i);
     if (!i) {
         si__answer_failure(request, SI_ENOMEM);
+        si__server_finish(request);
         return;
     }
     atomic_fetch_add(&counts->bytes, request->body_length);
@@ -140,14 +141,13 @@ void si__handle_report(si__request *request) {
         i->request = request;
         i->job.report = i->report;
         i->write = (si__write){.apply = ingest_apply, .done = ingest_done, .arg = i};
-        request->suspended = 1;
         failed = si__writer_submit(si__store_writer(request->server->store), &i->write);
-        if (!failed) return; /* the writer has it now */
-        request->suspended = 0;
+        if (!failed) return; /* the writer has it now, and may have finished it already */
         request->retry_after_s = 2;
         si__answer_error(request, 503, "busy", "More reports arrive than can be written; try again.", NULL);
     }
     atomic_fetch_add(&counts->refused, 1);
     si__report_free(i->report);
     free(i);
+    si__server_finish(request);
 }

@@ -49,7 +49,6 @@ typedef struct si__request {
     char token[65];   /* the session cookie; "" none. Secret */
     char address[64]; /* of the client */
     int64_t started_ns;
-    int suspended;  /* the handler took over: it finishes the request later */
     int dispatched; /* was given to the workers */
     /* the answer */
     int status;

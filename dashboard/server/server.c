@@ -130,12 +130,14 @@ static void handle_person(si__request *request) {
     si__server_finish(request);
 }
 
+/* An agents' route finishes its request itself: often it is the writer that does, later. */
 static void handle_agent(si__request *request) {
-    if (atomic_load(&request->server->stopping))
-        si__answer_failure(request, SI_ESTATE);
-    else
+    if (!atomic_load(&request->server->stopping)) {
         request->route->handler(request);
-    if (!request->suspended) si__server_finish(request); /* else the writer has it, and may have finished it by now */
+        return; /* the request may be gone by now */
+    }
+    si__answer_failure(request, SI_ESTATE);
+    si__server_finish(request);
 }
 
 /* ---- Receiving, on HTTP threads ---- */
