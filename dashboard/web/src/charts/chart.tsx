@@ -75,12 +75,20 @@ function drawMarks(plot: uPlot, marks: Mark[]): void {
     ctx.stroke();
     const text = mark.text.length > 28 ? mark.text.slice(0, 27) + '…' : mark.text;
     const width = ctx.measureText(text).width;
-    const left = Math.min(x + 4 * devicePixelRatio, bbox.left + bbox.width - width);
+    const gap = 4 * devicePixelRatio;
+    const left = x + gap + width > bbox.left + bbox.width ? x - gap - width : x + gap;
     if (left < free) continue;
     ctx.fillText(text, left, bbox.top + 10 * devicePixelRatio);
     free = left + width + 8 * devicePixelRatio;
   }
   ctx.restore();
+}
+
+const FEW_POINTS = 24;
+
+/* One point makes no line: few points are drawn as points. */
+function showsDots(line: Line): boolean {
+  return line.dots ?? line.points.length < FEW_POINTS;
 }
 
 function axisTime(plot: uPlot, splits: number[]): string[] {
@@ -167,7 +175,7 @@ function options(live: Live, tip: HTMLElement, width: number): uPlot.Options {
       stroke: token(line.color), width: 1.5,
       ...(line.fill ? {fill: token('chart-fill')} : {}),
       ...(line.dash ? {dash: line.dash} : {}),
-      points: {show: line.dots ?? false, size: 5, width: 1, fill: token(line.color), stroke: token('surface')},
+      points: {show: showsDots(line), size: 5, width: 1, fill: token(line.color), stroke: token('surface')},
     }))],
     hooks: {
       setCursor: [tooltip(live, tip)],
@@ -230,7 +238,7 @@ export function Chart(props: Props) {
   const live = useRef<Live>({props, shift: false, dragged: false});
   const plot = useRef<uPlot | null>(null);
   live.current.props = props;
-  const shape = props.lines.map((line) => [line.label, line.color, line.fill, line.dots, line.stroke].join('|')).join(';');
+  const shape = props.lines.map((line) => [line.label, line.color, line.fill, showsDots(line), line.stroke].join('|')).join(';');
   const structure = `${shape}/${props.height ?? 150}/${dark.value}/${props.sync ?? ''}`;
 
   useEffect(() => {

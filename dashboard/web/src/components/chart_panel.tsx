@@ -20,6 +20,7 @@ interface Props {
   sync?: string;
   binary?: boolean;
   note?: ComponentChildren;
+  empty?: string;
 }
 
 export function LineTable({lines, format, label}: {lines: Line[]; format: (value: number) => string; label: string}) {
@@ -45,7 +46,7 @@ export function Legend({lines}: {lines: Line[]}) {
   return <div class="legend">{lines.map((line, i) => <span key={i}><i class={`swatch ${line.color.replace('chart-', 'c')}`} />{line.label}</span>)}</div>;
 }
 
-export function ChartPanel({title, label, lines, format, height, marks, sync, binary, note}: Props) {
+export function ChartPanel({title, label, lines, format, height, marks, sync, binary, note, empty}: Props) {
   const [table, setTable] = useState(false);
   const r = range.value;
   const any = lines.some((line) => line.points.length > 0);
@@ -53,7 +54,7 @@ export function ChartPanel({title, label, lines, format, height, marks, sync, bi
     <Panel title={title} actions={<>
       <button type="button" class="button quiet icon" aria-pressed={table} aria-label={`${label}: show as table`} title="Show as table" onClick={() => setTable(!table)}><Icon name="table" /></button>
     </>}>
-      {!any ? <p class="muted small">No data in this time range.</p>
+      {!any ? <p class="muted small">{empty ?? 'No data in this time range.'}</p>
         : table ? <LineTable lines={lines} format={format} label={label} />
           : <Chart label={label} lines={lines} format={format} from={r.from} to={r.to} onDrag={chooseAbsolute}
             {...(height ? {height} : {})} {...(marks ? {marks} : {})} {...(sync ? {sync} : {})} {...(binary ? {binary} : {})} />}

@@ -14,9 +14,9 @@ import {deployMarks} from './marks';
 import type {Mark} from '../charts/chart';
 
 const COLORS = ['chart-1', 'chart-2', 'chart-3', 'chart-4', 'chart-5', 'chart-6'];
-const GROUPS: [RegExp, string][] = [[/^process\./, 'Process'], [/^(lua|runtime|c|cpp)\./, 'Runtime'], [/^system\./, 'Host'], [/^si\./, 'The agent itself']];
+const GROUPS: [RegExp, string][] = [[/^process\./, 'Process'], [/^(lua|runtime|c|cpp)\./, 'Runtime'], [/^container\./, 'Container'], [/^system\./, 'Host'], [/^si\./, 'The agent itself']];
 const OWN = 'Of the program';
-const ORDER = ['Process', OWN, 'Runtime', 'Host', 'The agent itself'];
+const ORDER = ['Process', OWN, 'Runtime', 'Container', 'Host', 'The agent itself'];
 
 function groupOf(name: string): string {
   return GROUPS.find(([pattern]) => pattern.test(name))?.[1] ?? OWN;

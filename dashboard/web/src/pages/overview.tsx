@@ -14,9 +14,9 @@ import {AlertList} from './alert_list';
 import {deployMarks} from './marks';
 
 function Movers({data, href}: {data: OverviewData; href: (type: string, fn: string) => string}) {
-  if (data.movers.length === 0) return <p class="muted small">No function changed its share noticeably against the time before.</p>;
+  if (data.movers.length === 0) return <p class="muted small body">No function changed its share noticeably against the time before.</p>;
   return (
-    <table class="data">
+    <div class="table-scroll" tabIndex={0} role="region" aria-label="Biggest movers"><table class="data">
       <thead><tr><th scope="col">Function</th><th scope="col" class="wide-only">Profile</th><th scope="col" class="num wide-only">Before</th><th scope="col" class="num">Now</th><th scope="col" class="num">Change</th></tr></thead>
       <tbody>
         {data.movers.slice(0, 8).map((m, i) => (
@@ -28,25 +28,33 @@ function Movers({data, href}: {data: OverviewData; href: (type: string, fn: stri
           </tr>
         ))}
       </tbody>
-    </table>
+    </table></div>
   );
 }
 
 function Slowest({data, href}: {data: OverviewData; href: string}) {
-  if (data.segments.length === 0) return <p class="muted small">No segments in this range. Measure one with <code>SI_SEGMENT("name")</code>.</p>;
+  if (data.segments.length === 0) return <p class="muted small body">No segments in this range. Measure one with <code>SI_SEGMENT("name")</code>.</p>;
   return (
-    <table class="data">
+    <div class="table-scroll" tabIndex={0} role="region" aria-label="Slowest segments"><table class="data">
       <thead><tr><th scope="col">Segment</th><th scope="col" class="num">p95</th><th scope="col" class="num">Count</th></tr></thead>
       <tbody>
         {data.segments.slice(0, 8).map((s, i) => (
           <tr key={i}><td class="name"><a class="plain" href={`${href}${href.includes('?') ? '&' : '?'}q=${encodeURIComponent(s.name)}`}>{s.name}</a> <span class="muted tiny">{s.kind === 'segment' ? '' : s.kind}</span></td><td class="num">{milliseconds(s.p95_ms)}</td><td class="num">{count(s.count)}</td></tr>
         ))}
       </tbody>
-    </table>
+    </table></div>
   );
 }
 
 const SHOWN_HEALTH = 8;
+/* What one looks at first; metrics of the program itself come before the rest. */
+const FIRST = ['process.cpu.utilization', 'process.memory.usage', 'system.cpu.utilization', 'system.memory.utilization', 'container.memory.utilization', 'process.thread.count',
+  'process.open_file_descriptor.count', 'system.cpu.load_average'];
+
+function importance(name: string): number {
+  const at = FIRST.indexOf(name);
+  return at >= 0 ? at : /^(process|system|container|si)\./.test(name) ? 99 : 50;
+}
 
 export function Overview() {
   const here = context.value!;
@@ -67,17 +75,15 @@ export function Overview() {
               lines={[{label: typeFigure(t.type, t.unit), color: 'chart-1', points: t.points, fill: true}]} />
           ))}
           <div class="grid two">
-            <Panel flush title="Biggest movers" footer="Share of each function now, against the time before"><div class="table-scroll" tabIndex={0} role="region" aria-label="Biggest movers">
-              {data.movers.length > 0 ? <Movers data={data} href={(type, fn) => hrefKeeping(appPath(here.app, here.env, 'profiles/' + encodeURIComponent(type)), {q: fn})} /> : <div class="body"><p class="profile-foot">No function changed its share noticeably.</p></div>}
-            </div></Panel>
-            <Panel flush title="Slowest segments" actions={<a class="button quiet" href={to('segments')}>All</a>}><div class="table-scroll" tabIndex={0} role="region" aria-label="Slowest segments"><Slowest data={data} href={to('segments')} /></div></Panel>
+            <Panel flush title="Biggest movers" footer="Share of each function now, against the time before"><Movers data={data} href={(type, fn) => hrefKeeping(appPath(here.app, here.env, 'profiles/' + encodeURIComponent(type)), {q: fn})} /></Panel>
+            <Panel flush title="Slowest segments" actions={<a class="button quiet" href={to('segments')}>All</a>}><Slowest data={data} href={to('segments')} /></Panel>
           </div>
           <div class="grid two">
             <ChartPanel title={<><a href={to('errors')}>Errors</a> <span class="muted small">{count(data.errors.count)} in this range</span></>} label="Errors over time" format={count} height={110}
-              lines={[{label: 'errors', color: 'chart-6', points: data.errors.points, fill: false}]} marks={marks} />
+              lines={[{label: 'errors', color: 'chart-6', points: data.errors.points, fill: false}]} marks={marks} empty="No error was recorded in this time range." />
             <Panel title={<a href={to('health')}>Health</a>}>
               <ul class="grid tiles">
-                {data.health.slice(0, SHOWN_HEALTH).map((m) => (
+                {[...data.health].sort((a, b) => importance(a.name) - importance(b.name) || a.name.localeCompare(b.name)).slice(0, SHOWN_HEALTH).map((m) => (
                   <li key={m.name}><div class="small muted cut" title={m.name}>{m.name}</div><div class="row nowrap"><strong class="nowrap">{inUnit(m.last, m.unit)}</strong><Spark points={m.points} label={`${m.name} over time`} /></div></li>
                 ))}
               </ul>

@@ -185,7 +185,7 @@ function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compac
         {column(measure.rateTitle, measure.rateHelp)}
         {column('Total', 'Amount in the call and what it calls')}
         {column('Samples', 'Number of samples in this call and what it calls')}
-        {column('Trend, 24 h', 'Against the same call in the 24 hours before', 'opt')}
+        {column('Trend, 24 h', 'Against the same call in the 24 hours before; empty when there is no profile of that time', 'opt')}
       </>}
     </div>
   );
