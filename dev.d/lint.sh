@@ -20,9 +20,7 @@ command_lint() {
     check "clang-format" check_format
     check "luacheck" check_lua
     if ((!fast)); then
-        configure release
-        # Generated sources must be there for the analysers to read the files that include them.
-        check "Generated sources" make_generated
+        configure release # for compile_commands.json
         check "cppcheck" check_cppcheck
         check "clang-tidy" check_tidy
         check "eslint and tsc" check_web
@@ -82,12 +80,6 @@ check_lua() {
     local files
     mapfile -t files < <(existing "$(sources '*.lua')")
     luacheck --quiet --codes "${files[@]}"
-}
-
-make_generated() {
-    ninja -C build/release -t targets all | sed -n 's|^\(generated/[^:]*\):.*|\1|p' >build/lint/generated
-    [[ ! -s build/lint/generated ]] || xargs -r ninja -C build/release >build/lint/generated.log <build/lint/generated ||
-        { cat build/lint/generated.log && return 1; }
 }
 
 check_cppcheck() {
