@@ -304,6 +304,10 @@ static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o,
         rc = si__spool_open(NULL, NULL, &a->spool, error, error_bytes);
     }
     if (rc) return rc;
+    si__spool_counts counts;
+    si__spool_counts_get(a->spool, &counts);
+    if (!counts.disk_ok)
+        si__settings_log(s, SI_LOG_ERROR, "spool in memory until the disk is back: %s", counts.disk_error);
     const si__upload_options upload = {.dashboard_url = s->dashboard_url,
                                        .agent_key = s->agent_key,
                                        .proxy_url = s->proxy_url,
@@ -317,7 +321,8 @@ static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o,
 
 static int make_reporter(si__agent *a) {
     if (getrandom(a->boot, sizeof a->boot, 0) != (ssize_t)sizeof a->boot) return SI_EIO;
-    if (si__agent_uuid(a->settings->state_dir, a->uuid) != 0) return SI_EIO;
+    if (si__agent_uuid(a->settings->state_dir, a->uuid) != 0)
+        si__settings_log(a->settings, SI_LOG_WARN, "%s: the agent's id cannot be kept there", a->settings->state_dir);
     si__identity_init(&a->identity, a->boot);
     const si__reporter_parts parts = {.worker = a->worker,
                                       .settings = a->settings,
@@ -387,6 +392,10 @@ int si__agent_manual_profile(si__agent *a, int on, const char *workload) {
         si__recorder_focus_end(a->recorder, unix_ms());
     a->focus_end_ms = on ? a->now_ms + 60000 : 0;
     return 0;
+}
+
+void si__agent_after_fork(si__agent *a) {
+    if (a->spool) si__spool_after_fork(a->spool);
 }
 
 uint64_t si__agent_events(const si__agent *a) {

@@ -61,6 +61,10 @@ void si__agent_free(si__agent *agent, void (*freed)(void *arg), void *arg);
 int si__agent_save_folded(si__agent *agent, const char *path);
 int si__agent_save_pprof(si__agent *agent, const char *path);
 
+/* In a forked child, whose copy of the agent nobody runs: gives up what the parent must be able to release. System
+ * calls only. */
+void si__agent_after_fork(si__agent *agent);
+
 /* CPU samples taken in so far, over all processes. */
 uint64_t si__agent_events(const si__agent *agent);
 

@@ -100,6 +100,7 @@ void si__agent_describe(void *agent, si__report *report) {
         add_status(report, a->lines[i].name, a->lines[i].state, a->lines[i].reason);
     si__spool_counts c;
     si__spool_counts_get(a->spool, &c);
+    if (!c.disk_ok) add_status(report, "spool", "degraded", c.disk_error);
     add_loss(report, "reports", c.made, c.acked, c.pending,
              c.dropped_size + c.dropped_age + c.dropped_disk + c.dropped_rejected, c.disk_ok ? "" : c.disk_error);
     if (a->upload) {

@@ -68,8 +68,9 @@ void si__meter_remove(si__meter *m, pid_t pid) {
     }
 }
 
-/* Ratios of a limit do not add up over processes; everything else, CPU shares included, does. */
+/* Ratios of a limit and ages do not add up over processes; everything else, CPU shares included, does. */
 static int adds_up(const char *name, const char *unit) {
+    if (strcmp(name, "process.uptime") == 0) return 0;
     return strcmp(unit, "1") != 0 || strcmp(name, "process.cpu.utilization") == 0;
 }
 

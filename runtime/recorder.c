@@ -93,11 +93,18 @@ static void collect(si__recorder *r) {
     free(live);
 }
 
+static uint64_t monotonic_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static void record_cpu(si__recorder *r, uint32_t node, const si__drained_event *event) {
     si__profile_add(r->cpu, node, event->value, event->count);
     if (r->whole) si__profile_add(r->whole, node, event->value, event->count);
     if (si__recorder_focused(r)) si__profile_add(r->focus.profile, node, event->value, event->count);
-    si__profile_ring_add(r->ring, event->time_ns, node, event->value, event->count);
+    uint64_t now_ns = monotonic_ns(); /* a time in the future would empty the ring */
+    si__profile_ring_add(r->ring, event->time_ns < now_ns ? event->time_ns : now_ns, node, event->value, event->count);
 }
 
 /* Splits "group NUL message" into two terminated strings. */
@@ -201,9 +208,7 @@ void si__recorder_focus(si__recorder *r, const char *trigger, const char *worklo
     snprintf(f->workload, sizeof f->workload, "%s", workload ? workload : "");
     f->before_ns = 0;
     if (before_ms > 0) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        uint64_t now_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+        uint64_t now_ns = monotonic_ns();
         uint64_t before_ns = (uint64_t)before_ms * 1000000;
         f->before_ns = si__profile_ring_take(r->ring, now_ns > before_ns ? now_ns - before_ns : 0, now_ns, f->profile);
     }

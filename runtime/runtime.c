@@ -223,7 +223,19 @@ static int start_thread(si_runtime *rt) {
     return rc;
 }
 
+/* A forked child has a copy of everything and runs none of it. */
+static void in_forked_child(void) {
+    const si_runtime *rt = atomic_load(&open_runtime);
+    if (rt && rt->agent) si__agent_after_fork(rt->agent);
+}
+
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, in_forked_child);
+}
+
 static int open_checked(si_runtime **out, const si_options *options) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     if (atomic_load(&open_runtime) && atomic_load(&open_runtime)->owner == getpid()) return SI_EEXIST;
     si_runtime *rt = runtime_new();
     if (!rt) return SI_ENOMEM;
