@@ -65,6 +65,7 @@ install(FILES ${SI_STATIC_LIB} DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES ${CMAKE_SOURCE_DIR}/include/si/si.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/si)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/rules/ DESTINATION ${CMAKE_INSTALL_DATADIR}/si/rules FILES_MATCHING PATTERN "*.lua")
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 FILES_MATCHING PATTERN "*.1")
+file(RELATIVE_PATH SI_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /) # so that an installed tree can be moved
 configure_file(${CMAKE_SOURCE_DIR}/cmake/si.pc.in ${CMAKE_BINARY_DIR}/generated/si.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/generated/si.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 include(CMakePackageConfigHelpers)

@@ -37,6 +37,7 @@ si_test(embed_test c libsi PkgConfig::UV ${LUAJIT_LIBRARIES})
 if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs without sanitizers
   si_test(run_test c)
   add_dependencies(run_test si si_probe)
+  si_test(install_test c)
 endif()
 si_test(sandbox_test c si_script)
 si_test(script_test c si_script)
