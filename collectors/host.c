@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "native/cgroup.h"
 #include "collector.h"
 #include "host_stat.h"
-#include "process_stat.h"
+#include "native/cgroup.h"
 #include "native/procfile.h"
+#include "process_stat.h"
 
 enum { PRESSURES = 3 };
 

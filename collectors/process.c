@@ -15,10 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "native/cgroup.h"
 #include "collector.h"
-#include "process_stat.h"
+#include "native/cgroup.h"
 #include "native/procfile.h"
+#include "process_stat.h"
 
 enum { THREADS_MAX = 4096 };
 

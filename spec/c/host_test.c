@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "../../collectors/native/cgroup.h"
 #include "../../collectors/host_stat.h"
+#include "../../collectors/native/cgroup.h"
 #include "fixture_proc.h"
 #include "si/si.h"
 
