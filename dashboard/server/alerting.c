@@ -152,6 +152,7 @@ static void on_wake(uv_async_t *wake) {
 
 static void *alerting_main(void *arg) {
     struct si__alerting *alerting = arg;
+    pthread_setname_np(pthread_self(), "si-alerting");
     uv_run(&alerting->loop, UV_RUN_DEFAULT);
     return NULL;
 }

@@ -38,6 +38,7 @@ static void sweep(si__connections *connections) { /* lock held */
 
 static void *sweeper(void *arg) {
     si__connections *connections = arg;
+    pthread_setname_np(pthread_self(), "si-connections");
     pthread_mutex_lock(&connections->lock);
     while (!connections->stopping) {
         struct timespec until;

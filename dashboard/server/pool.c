@@ -8,6 +8,7 @@
 #define THREADS_LIMIT 16
 
 struct si__pool {
+    const char *name; /* of its threads; a literal of at most 15 bytes */
     void (*handle)(si__request *request);
     pthread_t threads[THREADS_LIMIT];
     si__reader *readers[THREADS_LIMIT];
@@ -34,6 +35,7 @@ static si__request *take(si__pool *pool) {
 
 static void *worker_main(void *arg) {
     si__pool *pool = arg;
+    pthread_setname_np(pthread_self(), pool->name);
     pthread_mutex_lock(&pool->lock);
     si__reader *reader = pool->readers[pool->reader_next++];
     pthread_mutex_unlock(&pool->lock);
@@ -45,9 +47,11 @@ static void *worker_main(void *arg) {
     return NULL;
 }
 
-si__pool *si__pool_new(si__store *store, int threads, size_t queue_limit, void (*handle)(si__request *request)) {
+si__pool *si__pool_new(si__store *store, const char *name, int threads, size_t queue_limit,
+                       void (*handle)(si__request *request)) {
     si__pool *pool = calloc(1, sizeof *pool);
     if (!pool) return NULL;
+    pool->name = name;
     pool->handle = handle;
     pool->queue_limit = queue_limit;
     pool->last = &pool->first;

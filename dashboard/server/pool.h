@@ -6,8 +6,10 @@
 
 typedef struct si__pool si__pool;
 
-/* NULL: out of memory, no thread, or the store could not be opened. */
-si__pool *si__pool_new(si__store *store, int threads, size_t queue_limit, void (*handle)(si__request *request));
+/* name: of its threads, a literal of at most 15 bytes. NULL: out of memory, no thread, or the store could not be
+ * opened. */
+si__pool *si__pool_new(si__store *store, const char *name, int threads, size_t queue_limit,
+                       void (*handle)(si__request *request));
 int si__pool_submit(si__pool *pool, si__request *request); /* 0, or SI_ELIMIT when the queue is full or stopping */
 size_t si__pool_queued(si__pool *pool);
 void si__pool_stop(si__pool *pool); /* handles what is queued, refuses the rest */

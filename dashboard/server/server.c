@@ -328,8 +328,8 @@ int si__server_start(si__server *server, char *error, size_t error_bytes) {
     server->assets = si__page_load();
     server->throttle = si__throttle_new();
     server->connections = si__connections_new();
-    server->people = si__pool_new(server->store, PEOPLE_THREADS, 256, handle_person);
-    server->agents = si__pool_new(server->store, AGENT_THREADS, 1024, handle_agent);
+    server->people = si__pool_new(server->store, "si-people", PEOPLE_THREADS, 256, handle_person);
+    server->agents = si__pool_new(server->store, "si-agents", AGENT_THREADS, 1024, handle_agent);
     if (server->assets && server->throttle && server->connections && server->people && server->agents)
         server->daemon = MHD_start_daemon(
             MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server,

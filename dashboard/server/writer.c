@@ -135,6 +135,7 @@ static void wait_for_work(si__writer *writer, int64_t idle_at_ns) { /* lock held
 
 static void *writer_main(void *arg) {
     si__writer *writer = arg;
+    pthread_setname_np(pthread_self(), "si-writer");
     int64_t idle_at = si__clock_monotonic_ns() + 1000000000;
     for (;;) {
         pthread_mutex_lock(&writer->lock);

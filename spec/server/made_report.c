@@ -57,6 +57,21 @@ unsigned made_function(unsigned stack, unsigned depth) {
     return (kept * 2654435761u + depth * 40503u) % 3000;
 }
 
+static uint32_t add_stack(si__calltree *tree, unsigned stack) {
+    uint32_t node = 0;
+    for (unsigned depth = 0; depth < made_depth(stack); depth++) {
+        char name[64], file[64];
+        unsigned function = made_function(stack, depth);
+        snprintf(name, sizeof name, "function_%u", function);
+        snprintf(file, sizeof file, "src/part_%u.c", function % 100);
+        uint32_t frame =
+            si__calltree_frame(tree, name, file, 10 + function % 7, function % 5 ? "shop" : "libshop.so.1");
+        node = si__calltree_child(tree, node, frame);
+        need(node != UINT32_MAX);
+    }
+    return node;
+}
+
 si__report_profile *made_profile(si__report *report, const char *type, int64_t start_ms, unsigned stacks,
                                  unsigned universe, uint64_t seed) {
     uint64_t state = seed | 1;
@@ -71,27 +86,18 @@ si__report_profile *made_profile(si__report *report, const char *type, int64_t s
     profile->cores = 4;
     profile->tree = si__calltree_new();
     need(profile->tree != NULL);
-    unsigned char *seen = calloc(universe, 1);
+    uint32_t *leaves = calloc(universe, sizeof *leaves); /* of the stacks that were drawn before */
     for (unsigned distinct = 0; distinct < stacks;) {
         double u = (double)(made_random(&state) >> 11) / 9007199254740992.0;
         unsigned stack = (unsigned)(exp(u * log(universe + 1.0)) - 1); /* near enough to Zipf */
-        uint32_t node = 0;
         if (stack >= universe) continue;
-        for (unsigned depth = 0; depth < made_depth(stack); depth++) {
-            char name[64], file[64];
-            unsigned function = made_function(stack, depth);
-            snprintf(name, sizeof name, "function_%u", function);
-            snprintf(file, sizeof file, "src/part_%u.c", function % 100);
-            uint32_t frame = si__calltree_frame(profile->tree, name, file, 10 + function % 7,
-                                                function % 5 ? "shop" : "libshop.so.1");
-            node = si__calltree_child(profile->tree, node, frame);
-            need(node != UINT32_MAX);
+        if (!leaves[stack]) {
+            leaves[stack] = add_stack(profile->tree, stack);
+            distinct++;
         }
-        si__calltree_add(profile->tree, node, 10000000, 1);
-        distinct += !seen[stack];
-        seen[stack] = 1;
+        si__calltree_add(profile->tree, leaves[stack], 10000000, 1);
     }
-    free(seen);
+    free(leaves);
     profile->samples = si__calltree_total_count(profile->tree);
     return profile;
 }
