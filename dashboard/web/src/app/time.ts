@@ -3,6 +3,7 @@ import {computed, effect, signal} from '@preact/signals';
 import {param, setParams} from './router';
 
 export const RANGES: {id: string; label: string; ms: number}[] = [
+  {id: '5m', label: '5 minutes', ms: 5 * 60_000},
   {id: '15m', label: '15 minutes', ms: 15 * 60_000},
   {id: '1h', label: '1 hour', ms: 3_600_000},
   {id: '6h', label: '6 hours', ms: 6 * 3_600_000},
@@ -11,6 +12,13 @@ export const RANGES: {id: string; label: string; ms: number}[] = [
   {id: '30d', label: '30 days', ms: 30 * 24 * 3_600_000},
 ];
 const DEFAULT_RANGE = '1h';
+/** The range that data which begins at `first` fills best: an application's first minutes are not a speck at the edge of an hour. */
+export function rangeFor(first: number | undefined): string {
+  const age = first === undefined ? Infinity : Date.now() - first;
+  const fitting = RANGES.find((r) => r.ms >= age)?.id;
+  return fitting === '5m' || fitting === '15m' ? fitting : '';
+}
+
 const LIVE_INTERVAL_MS = 10_000;
 
 export const now = signal(Date.now());

@@ -44,7 +44,7 @@ function Waiting({app, env}: {app: string; env: string}) {
     return (
       <div class="waiting done" role="status">
         <span class="grow"><strong>First report received</strong> from {app} in {env}.</span>
-        <a class="button primary" href={appPath(app, env, 'overview')}>Open {app}</a>
+        <a class="button primary" href={appPath(app, env, 'overview') + '?range=5m'}>Open {app}</a>
       </div>
     );
   }

@@ -1,7 +1,7 @@
 // The front page: every application and environment that reports, busiest state first.
 import {percent, plural} from '../app/format';
 import {appPath} from '../app/router';
-import {now} from '../app/time';
+import {now, rangeFor} from '../app/time';
 import {Spark} from '../charts/spark';
 import {Empty, Failure, Pill, Time} from '../components/basics';
 import {Icon} from '../components/icon';
@@ -13,12 +13,18 @@ import type {App} from '../api/types';
 
 const QUIET_MS = 5 * 60_000;
 
+/** An application's overview, over the time that it has data of. */
+function overviewOf(app: App): string {
+  const range = rangeFor(app.cpu?.points[0]?.[0]);
+  return appPath(app.app, app.env, 'overview') + (range ? `?range=${range}` : '');
+}
+
 function Card({app}: {app: App}) {
   const quiet = now.value - app.last_seen_ms > QUIET_MS;
   return (
     <li class="card">
       <div class="row nowrap">
-        <h2 class="grow"><a href={appPath(app.app, app.env, 'overview')}>{app.app}</a></h2>
+        <h2 class="grow"><a href={overviewOf(app)}>{app.app}</a></h2>
         {app.firing > 0 ? <Pill tone="bad">{plural(app.firing, 'alert')}</Pill> : quiet ? <Pill>silent</Pill> : <Pill tone="good">fine</Pill>}
       </div>
       <Spark points={app.cpu?.points ?? []} label={`CPU of ${app.app}, recent`} bad={app.firing > 0} />
