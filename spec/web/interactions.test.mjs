@@ -417,7 +417,7 @@ describe('adding an application', () => {
     }
     await page.getByText('First report received').waitFor();
     await page.getByRole('link', {name: 'Open checkout'}).click();
-    await page.waitForURL(/\/a\/checkout\/staging\/overview$/);
+    await page.waitForURL(/\/a\/checkout\/staging\/overview\?range=5m$/);
     assert.deepEqual(view.wrong, []);
   });
 });

@@ -88,7 +88,7 @@ describe('the first minutes', () => {
     await ingest(server.url, key, await reports('shop-1', '1.4.2', 29, now, 260));
     await ingest(server.url, key, await reports(XSS, '1.4.1', 45, now, 100));
     await page.getByRole('link', {name: 'Open shop'}).click();
-    await page.waitForURL(/\/a\/shop\/production\/overview$/);
+    await page.waitForURL(/\/a\/shop\/production\/overview\?range=5m$/);
     await page.getByText('price_rank').first().waitFor();
     assert.deepEqual(view.wrong, []);
   });
