@@ -126,11 +126,12 @@ int dashboard_stop(dashboard *d, int signal_number) {
     close(d->output);
     d->output = -1;
     d->pid = 0;
+    if (signal_number == SIGTERM && status != 0) fail("si-dashboard ended badly (%d); it said: %s", status, d->said);
     return status;
 }
 
 void dashboard_remove(dashboard *d) {
-    dashboard_stop(d, SIGKILL);
+    dashboard_stop(d, SIGTERM);
     temporary_dir_remove(d->dir);
 }
 

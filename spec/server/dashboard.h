@@ -22,7 +22,7 @@ void dashboard_make(dashboard *d);                              /* a directory, 
 void dashboard_start(dashboard *d, const char *const *options); /* NULL-ended, after --listen and --data; may be NULL */
 /* Waits until it has printed `before`; out gets what stands behind that, up to the line's end. */
 void dashboard_said(dashboard *d, const char *before, char *out, size_t out_bytes);
-int dashboard_stop(dashboard *d, int signal); /* waits; the wait status */
+int dashboard_stop(dashboard *d, int signal); /* waits; the wait status, which must be 0 after SIGTERM */
 void dashboard_remove(dashboard *d);          /* stops what runs, removes the directory */
 
 /* Runs si-dashboard with arguments to its end; standard output and error go to out. Returns the exit status. */
