@@ -55,7 +55,7 @@ static void on_alert(void *arg, const si__alert *alert) {
 
 static void on_notify(void *arg, const char *destination, const si__alert *alerts, size_t count) {
     si__agent *a = arg;
-    si__deliver_send(a->deliver, destination, alerts, count, a->now_ms);
+    si__deliver_send(a->deliver, destination, alerts, count, si__reporter_sequence(a->reporter), a->now_ms);
 }
 
 static void on_profile(void *arg, const si__profile_request *request) {
@@ -63,8 +63,13 @@ static void on_profile(void *arg, const si__profile_request *request) {
     if (strcmp(request->type, "cpu") != 0) return;
     si__sampler_request(a->sampler, request->hz, a->now_ms + request->span_ms);
     if (si__recorder_focused(a->recorder)) return;
-    si__recorder_focus(a->recorder, request->rule, "", a->now_ms, request->before_ms);
+    si__recorder_focus(a->recorder, request->rule, "", request->before_ms);
     a->focus_end_ms = a->now_ms + request->span_ms;
+}
+
+static void on_stored(void *arg, const si__report_id *id) {
+    si__agent *a = arg;
+    if (memcmp(id->boot, a->boot, sizeof a->boot) == 0) si__deliver_stored(a->deliver, id->sequence);
 }
 
 static void on_rename(void *arg, const char *raw, char *out, size_t out_bytes) {
@@ -104,8 +109,8 @@ static void on_rules_changed(void *arg) {
 
 static void put_metric(si__agent *a, const char *name, const char *unit, double value) {
     if (!isfinite(value)) return;
-    si__history_add(a->history, SI__SERIES_METRIC, name, a->now_ms, value);
-    si__reporter_point(a->reporter, name, unit, a->now_ms, value);
+    si__history_add(a->history, SI__SERIES_METRIC, name, a->unix_ms, value);
+    si__reporter_point(a->reporter, name, unit, a->unix_ms, value);
 }
 
 static void on_custom_metric(void *arg, const char *name, double value) {
@@ -113,11 +118,14 @@ static void on_custom_metric(void *arg, const char *name, double value) {
 }
 
 void si__agent_read_metrics(si__agent *a) {
-    size_t count;
-    const si__reading *readings = si__meter_read(a->meter, clock_ns(CLOCK_MONOTONIC), &count);
-    for (size_t i = 0; i < count; i++) put_metric(a, readings[i].name, readings[i].unit, readings[i].value);
+    if (a->now_ms - a->last_read_ms >= SECOND_MS) { /* a rate over less, in a flush or at the end, would be noise */
+        size_t count;
+        const si__reading *readings = si__meter_read(a->meter, clock_ns(CLOCK_MONOTONIC), &count);
+        for (size_t i = 0; i < count; i++) put_metric(a, readings[i].name, readings[i].unit, readings[i].value);
+        a->last_read_ms = a->now_ms;
+    }
     for (size_t i = 0; i < a->target_count; i++) si__target_tally(a->targets[i]);
-    si__recorder_metrics(a->recorder, a->now_ms, on_custom_metric, a);
+    si__recorder_metrics(a->recorder, on_custom_metric, a);
 }
 
 /* ---- The beat ---- */
@@ -160,7 +168,7 @@ static void govern(si__agent *a) {
 
 static void every_second(si__agent *a) {
     for (size_t i = 0; i < a->target_count; i++) si__target_beat(a->targets[i]);
-    si__script_tick(a->script, a->now_ms);
+    si__script_tick(a->script, a->unix_ms);
     si__deliver_tick(a->deliver, a->now_ms);
     if (a->now_ms - a->last_metrics_ms >= a->cadence.metrics_ms) {
         a->last_metrics_ms = a->now_ms;
@@ -172,34 +180,24 @@ static void every_second(si__agent *a) {
     }
     if (a->focus_end_ms && a->now_ms >= a->focus_end_ms) {
         a->focus_end_ms = 0;
-        si__recorder_focus_end(a->recorder, a->now_ms);
+        si__recorder_focus_end(a->recorder);
     }
     if (a->now_ms - a->last_save_ms >= SAVE_MS) si__agent_save_state(a);
     if (a->now_ms - a->last_report_ms >= a->cadence.report_ms && !si__reporter_busy(a->reporter)) {
         for (size_t i = 0; i < a->target_count; i++) si__target_tally(a->targets[i]);
         a->last_report_ms = a->now_ms;
-        si__reporter_make(a->reporter, a->now_ms, NULL, NULL);
+        si__reporter_make(a->reporter, a->unix_ms, NULL, NULL);
     }
 }
 
-/* A clock that was set must not stop the cadence: every "last" is moved along with it. */
-static void follow_clock(si__agent *a) {
-    uint64_t monotonic_ms = clock_ns(CLOCK_MONOTONIC) / 1000000;
-    int64_t now = unix_ms(), expected = a->now_ms + (int64_t)(monotonic_ms - a->beat_ms);
-    int64_t jump = now - expected;
-    if (a->now_ms && (jump > 2000 || jump < -2000)) {
-        int64_t *const lasts[] = {&a->last_metrics_ms, &a->last_govern_ms, &a->last_save_ms, &a->last_report_ms,
-                                  &a->last_second_ms};
-        for (size_t i = 0; i < sizeof lasts / sizeof *lasts; i++) *lasts[i] += jump;
-        if (a->focus_end_ms) a->focus_end_ms += jump;
-    }
-    a->now_ms = now;
-    a->beat_ms = monotonic_ms;
+void si__agent_look_at_clocks(si__agent *a) {
+    a->unix_ms = unix_ms();
+    a->now_ms = (int64_t)(clock_ns(CLOCK_MONOTONIC) / 1000000);
 }
 
 static void on_beat(uv_timer_t *timer) {
     si__agent *a = timer->data;
-    follow_clock(a);
+    si__agent_look_at_clocks(a);
     int64_t wait_ms = si__sampler_tick(a->sampler, a->now_ms);
     double fill = drain_all(a);
     if (fill > 0.3)
@@ -220,6 +218,7 @@ static void on_beat(uv_timer_t *timer) {
 
 int si__agent_observe(si__agent *a, pid_t pid, si__region *region, int own, void (*ready)(void *arg), void *arg) {
     if (si__meter_add(a->meter, pid) != 0) return SI_ENOMEM;
+    if (!a->identity.pid) a->identity.pid = pid;
     if (!region) return 0;
     const si__target_parts parts = {
         .worker = a->worker, .cache = a->cache, .binaries = a->binaries, .recorder = a->recorder};
@@ -276,7 +275,7 @@ static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o,
     a->binaries = si__binaries_new();
     a->symbolizer = si__symbolizer_new(0);
     a->history = si__history_new();
-    a->recorder = si__recorder_new(o->keep_whole_run, a->now_ms);
+    a->recorder = si__recorder_new(o->keep_whole_run);
     a->sampler = si__sampler_new(apply_cpu_rate, a);
     a->meter = si__meter_new(o->collectors, "");
     const si__notify_options notify = {
@@ -313,6 +312,7 @@ static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o,
                                        .proxy_url = s->proxy_url,
                                        .ca_file = s->ca_file,
                                        .log = on_log,
+                                       .on_stored = on_stored,
                                        .log_arg = a};
     if (s->dashboard_url && !(a->upload = si__upload_new(loop, a->worker, a->spool, &upload))) return SI_ENOMEM;
     a->deliver = si__deliver_new(s, a->notify, a->upload);
@@ -359,7 +359,7 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
                                .overhead_cpu = 0.01};
     uv_timer_init(loop, &a->beat);
     a->beat.data = a;
-    follow_clock(a);
+    si__agent_look_at_clocks(a);
     int rc = make_parts(a, loop, o, error, error_bytes);
     if (rc == 0) rc = make_reporter(a);
     if (rc) {
@@ -369,27 +369,30 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
     si__recorder_rename(a->recorder, on_rename, a);
     si__sampler_auto(a->sampler, a->settings->auto_profiling);
     si__sampler_force(a->sampler, o->force_cpu_hz);
-    si__agent_load_state(a);
+    a->watch = si__rules_watch_new(loop, a->settings->rules_dir, a->settings->channels_file, on_rules_changed, a);
     char ignored[4096];
     si__script_load(a->script, NULL, ignored,
                     sizeof ignored); /* what stays in force when the directory's set is broken */
     if (a->settings->rules_dir) load_rules(a);
     load_channels(a);
-    a->watch = si__rules_watch_new(loop, a->settings->rules_dir, a->settings->channels_file, on_rules_changed, a);
+    si__agent_load_state(a); /* after the rules: alerts of unknown ones are dropped */
+    a->started_unix_ms = a->unix_ms;
     a->last_report_ms = a->last_save_ms = a->last_second_ms = a->last_govern_ms = a->now_ms;
+    a->last_metrics_ms = a->last_read_ms = INT64_MIN / 2; /* due at once */
     si__sampler_tick(a->sampler, a->now_ms);
     uv_timer_start(&a->beat, on_beat, TICK_MIN_MS, 0);
     return 0;
 }
 
 int si__agent_manual_profile(si__agent *a, int on, const char *workload) {
+    si__agent_look_at_clocks(a);
     int rc = si__sampler_manual(a->sampler, on, a->now_ms);
     if (rc) return rc;
     si__sampler_tick(a->sampler, a->now_ms);
     if (on)
-        si__recorder_focus(a->recorder, "manual", workload, a->now_ms, 0);
+        si__recorder_focus(a->recorder, "manual", workload, 0);
     else
-        si__recorder_focus_end(a->recorder, unix_ms());
+        si__recorder_focus_end(a->recorder);
     a->focus_end_ms = on ? a->now_ms + 60000 : 0;
     return 0;
 }
@@ -422,8 +425,8 @@ int si__agent_save_pprof(si__agent *a, const char *path) {
     const si__pprof_options options = {.type = "cpu",
                                        .unit = "nanoseconds",
                                        .period = hz > 0 ? (int64_t)(1e9 / hz) : 0,
-                                       .start_unix_ns = a->started_ms * 1000000,
-                                       .duration_ns = (unix_ms() - a->started_ms) * 1000000};
+                                       .start_unix_ns = a->started_unix_ms * 1000000,
+                                       .duration_ns = (unix_ms() - a->started_unix_ms) * 1000000};
     int rc = raw && symbolizer ? si__pprof_save(raw, symbolizer, &options, path) : SI_ENOMEM;
     if (raw) si__rawprofile_free(raw);
     if (symbolizer) si__symbolizer_free(symbolizer);

@@ -25,7 +25,8 @@ typedef struct si__agent_options {
     int keep_whole_run;  /* keep a profile of the whole run, for si__agent_save_* */
 } si__agent_options;
 
-/* 0 or a negative SI_E* with a message in error. Broken rules are logged and do not fail it. */
+/* 0 or a negative SI_E* with a message in error; what is in *out then (if anything) is still the caller's to free.
+   Broken rules are logged and do not fail it. */
 int si__agent_new(uv_loop_t *loop, const si__agent_options *options, si__agent **out, char *error, size_t error_bytes);
 
 /*
@@ -49,7 +50,7 @@ int si__agent_manual_profile(si__agent *agent, int on, const char *workload); /*
 /* Makes a report now; `done` once it has been offered to the dashboard, or is in the spool. */
 void si__agent_flush(si__agent *agent, void (*done)(void *arg), void *arg);
 
-/* Stops sampling, drains, makes the last report, tries one upload within timeout_ms; then calls stopped(arg, 0 or
+/* Once. Stops sampling, drains, makes the last report, tries one upload within timeout_ms; then calls stopped(arg, 0 or
  * SI_ETIMEDOUT). */
 void si__agent_stop(si__agent *agent, uint32_t timeout_ms, void (*stopped)(void *arg, int rc), void *arg);
 

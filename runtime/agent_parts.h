@@ -18,6 +18,11 @@ typedef struct si__agent_line {
     char name[32], state[16], reason[256];
 } si__agent_line;
 
+typedef struct si__probe_state { /* of a collector's probe side, as its process said last */
+    uint32_t status;
+    char reason[SI__REASON_BYTES + 1];
+} si__probe_state;
+
 struct si__agent {
     const si__settings *settings;
     const si__collector *const *collectors;
@@ -44,12 +49,12 @@ struct si__agent {
     uint8_t uuid[16], boot[16];
     si__identity identity;
     int identified;
-    /* time, Unix ms unless said otherwise */
+    /* time: what is due is decided by a monotonic clock, so that a clock that is set moves nothing */
     uv_timer_t beat;
     si__cadence cadence;
-    int64_t now_ms, started_ms, last_second_ms, last_metrics_ms, last_report_ms, last_govern_ms, last_save_ms,
-        focus_end_ms;
-    uint64_t beat_ms; /* monotonic */
+    int64_t unix_ms, started_unix_ms; /* for what is written down */
+    int64_t now_ms, last_second_ms, last_metrics_ms, last_read_ms, last_report_ms, last_govern_ms, last_save_ms;
+    int64_t focus_end_ms; /* 0: none */
     int64_t drain_ms, drain_max_ms;
     /* governor */
     uint64_t governed_ns, own_cpu_ns, governed_events;
@@ -57,6 +62,8 @@ struct si__agent {
     /* statuses */
     si__agent_line lines[SI__AGENT_STATUSES];
     size_t line_count;
+    si__probe_state probes[SI__COLLECTOR_STATES];
+    int probes_known;
     /* the end */
     int stopping, stop_step, open_handles;
     uv_timer_t deadline;
@@ -68,8 +75,8 @@ struct si__agent {
 };
 
 /* agent_state.c */
-void si__agent_describe(void *agent, si__report *report); /* statuses and losses into a report */
-void si__agent_learn(si__agent *agent, const si__target *target);
+void si__agent_describe(void *agent, si__report *report);         /* statuses and losses into a report */
+void si__agent_learn(si__agent *agent, const si__target *target); /* what a process tells of itself */
 void si__agent_save_state(si__agent *agent);
 void si__agent_load_state(si__agent *agent);
 int si__read_file(const char *path, char **text,
@@ -77,6 +84,7 @@ int si__read_file(const char *path, char **text,
 
 /* agent.c: one reading of every metric, the program's own among them, into history and the next report */
 void si__agent_read_metrics(si__agent *agent);
+void si__agent_look_at_clocks(si__agent *agent); /* sets unix_ms and now_ms */
 
 /* agent_stop.c: a target or a step has ended; goes on with stopping if that waits for it. */
 void si__agent_continue(si__agent *agent);

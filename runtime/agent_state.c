@@ -45,20 +45,16 @@ static void add_loss(si__report *report, const char *name, uint64_t made, uint64
     l->reason = si__report_strdup(reason);
 }
 
-/* The registry's array gives the names; the region the states of their probe sides. */
+/* The registry's array gives the names; the first process's region the states of their probe sides. */
 static void describe_collectors(const si__agent *a, si__report *report) {
-    const si__region *region = a->target_count ? si__target_region(a->targets[0]) : NULL;
+    static const char *const names[] = {"off", "on", "unavailable"};
     for (size_t i = 0; a->collectors[i]; i++) {
         const si__collector *c = a->collectors[i];
         const char *unread = si__meter_reason(a->meter, i);
-        if (c->start && region && i < SI__COLLECTOR_STATES) {
-            static const char *const names[] = {"off", "on", "unavailable"};
-            const si__collector_state *state = &region->collectors[i];
-            char reason[SI__REASON_BYTES + 1] = "";
-            memcpy(reason, state->reason, SI__REASON_BYTES);
-            uint32_t status = atomic_load(&state->status);
-            add_status(report, c->name, names[status < 3 ? status : 0], reason);
-        } else if (c->start && !region) {
+        if (c->start && a->probes_known && i < SI__COLLECTOR_STATES) {
+            const si__probe_state *state = &a->probes[i];
+            add_status(report, c->name, names[state->status < 3 ? state->status : 0], state->reason);
+        } else if (c->start && !a->probes_known) {
             add_status(report, c->name, "unavailable", "no probe in the observed process");
         } else if (c->read) {
             add_status(report, c->name, *unread ? "degraded" : "on", unread);
@@ -93,7 +89,7 @@ static void describe_sampling(const si__agent *a, si__report *report) {
 
 void si__agent_describe(void *agent, si__report *report) {
     si__agent *a = agent;
-    if (!a->identified && a->target_count) si__agent_learn(a, a->targets[0]);
+    if (a->target_count) si__agent_learn(a, a->targets[0]);
     describe_collectors(a, report);
     describe_sampling(a, report);
     for (size_t i = 0; i < a->line_count; i++)
@@ -110,7 +106,18 @@ void si__agent_describe(void *agent, si__report *report) {
     }
 }
 
+/* Kept: the last report is made when the process, or its region, is gone. */
+static void learn_probes(si__agent *a, const si__region *region) {
+    for (size_t i = 0; i < SI__COLLECTOR_STATES; i++) {
+        a->probes[i].status = atomic_load(&region->collectors[i].status);
+        memcpy(a->probes[i].reason, region->collectors[i].reason, SI__REASON_BYTES);
+        a->probes[i].reason[SI__REASON_BYTES] = '\0';
+    }
+    a->probes_known = 1;
+}
+
 void si__agent_learn(si__agent *a, const si__target *target) {
+    learn_probes(a, si__target_region(target));
     const si__space *space = si__target_space(target);
     if (!space || a->identified) return;
     si__identity_learn(&a->identity, space, si__target_pid(target));
@@ -121,10 +128,14 @@ void si__agent_learn(si__agent *a, const si__target *target) {
 
 int si__read_file(const char *path, char **text, size_t *length) {
     *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not stop the loop */
     if (fd < 0) return SI_EIO;
     struct stat st;
-    int rc = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? 0 : SI_EIO;
+    int rc = fstat(fd, &st) == 0 ? 0 : SI_EIO;
+    if (rc == 0 && !S_ISREG(st.st_mode)) {
+        errno = EINVAL;
+        rc = SI_EIO;
+    }
     if (rc == 0 && st.st_size > FILE_MAX_BYTES) {
         errno = EFBIG;
         rc = SI_ELIMIT;
@@ -193,7 +204,6 @@ void si__agent_save_state(si__agent *a) {
 }
 
 void si__agent_load_state(si__agent *a) {
-    a->started_ms = a->now_ms;
     if (!a->settings->state_dir) return;
     char path[4096], *text = NULL;
     size_t length = 0;
@@ -201,7 +211,7 @@ void si__agent_load_state(si__agent *a) {
     if (access(path, F_OK) == 0 && si__history_load(a->history, path) != 0)
         si__settings_log(a->settings, SI_LOG_WARN, "%s is damaged: baselines start anew", path);
     if (si__read_file(state_path(a, "alerts.json", path, sizeof path), &text, &length) == 0 &&
-        si__script_state_load(a->script, text, length, a->now_ms) != 0)
+        si__script_state_load(a->script, text, length, a->unix_ms) != 0)
         si__settings_log(a->settings, SI_LOG_WARN, "%s is damaged: alert states start anew", path);
     free(text);
 }

@@ -44,8 +44,10 @@ static void on_reported(void *arg) {
 void si__agent_continue(si__agent *a) {
     if (a->stop_step != STEP_TARGETS || a->targets_ending) return;
     a->stop_step = STEP_REPORT;
+    si__agent_look_at_clocks(a);
+    si__recorder_focus_end(a->recorder);
     si__agent_read_metrics(a); /* what ended processes counted last */
-    si__reporter_make(a->reporter, a->now_ms, on_reported, a);
+    si__reporter_make(a->reporter, a->unix_ms, on_reported, a);
 }
 
 static void end_targets(si__agent *a) {
@@ -56,6 +58,7 @@ void si__agent_stop(si__agent *a, uint32_t timeout_ms, void (*stopped)(void *arg
     a->stopping = 1;
     a->stopped = stopped;
     a->stopped_arg = arg;
+    si__agent_look_at_clocks(a);
     uv_timer_stop(&a->beat);
     uv_timer_init(a->beat.loop, &a->deadline);
     a->deadline.data = a;
@@ -63,7 +66,6 @@ void si__agent_stop(si__agent *a, uint32_t timeout_ms, void (*stopped)(void *arg
     uv_timer_start(&a->deadline, on_deadline, timeout_ms, 0);
     si__agent_read_metrics(a);
     for (size_t i = 0; i < a->target_count; i++) si__target_cpu_rate(a->targets[i], 0);
-    si__recorder_focus_end(a->recorder, a->now_ms + 1);
     a->stop_step = STEP_TARGETS;
     a->targets_ending++; /* so that the step cannot end while we are still ending targets */
     end_targets(a);
@@ -100,12 +102,13 @@ void si__agent_flush(si__agent *a, void (*done)(void *arg), void *arg) {
         return;
     }
     *f = (flush){a, done, arg};
+    si__agent_look_at_clocks(a);
     for (size_t i = 0; i < a->target_count; i++) {
         double fill;
         si__target_drain(a->targets[i], &fill);
     }
     si__agent_read_metrics(a);
-    si__reporter_make(a->reporter, a->now_ms, flush_upload, f);
+    si__reporter_make(a->reporter, a->unix_ms, flush_upload, f);
 }
 
 /* ---- Free ---- */
@@ -168,6 +171,7 @@ void si__agent_free(si__agent *a, void (*freed)(void *arg), void *arg) {
     si__rules_watch_close(a->watch);
     a->watch = NULL;
     end_targets(a);
+    si__reporter_detach(a->reporter); /* it may have a report in the making on the worker, which ends later */
     a->open_handles = 1;
     if (a->upload) a->open_handles++;
     if (a->notify) a->open_handles++;

@@ -1,7 +1,7 @@
 /*
  * Delivery of notifications by the agent: at once when there is no dashboard, and otherwise only once the dashboard has
- * been out of reach for two minutes, because it delivers what reports tell it. Until then a notification is held. Loop
- * thread only.
+ * been out of reach for two minutes, because it delivers what reports tell it. Until then, or until the dashboard has
+ * the report that tells it, a notification is held. Times are milliseconds of a monotonic clock. Loop thread only.
  */
 #ifndef SI_DELIVER_H
 #define SI_DELIVER_H
@@ -17,9 +17,17 @@ typedef struct si__deliver si__deliver;
 
 /* `notify` and `upload` are borrowed; upload NULL: there is no dashboard. */
 si__deliver *si__deliver_new(const si__settings *settings, si__notify *notify, const si__upload *upload);
-void si__deliver_free(si__deliver *deliver);
+void si__deliver_free(si__deliver *deliver); /* NULL is allowed */
+
+/* `sequence`: the report (report.h) that tells the dashboard the same. */
 void si__deliver_send(si__deliver *deliver, const char *destination, const si__alert *alerts, size_t count,
-                      int64_t now_ms);
-void si__deliver_tick(si__deliver *deliver, int64_t now_ms); /* sends or drops what is held */
+                      uint64_t sequence, int64_t now_ms);
+
+/* The dashboard has this report: it delivers what that one told. */
+void si__deliver_stored(si__deliver *deliver, uint64_t sequence);
+
+/* About every second: sends what is held once the dashboard is out of reach for too long, oldest first. */
+void si__deliver_tick(si__deliver *deliver, int64_t now_ms);
+size_t si__deliver_held(const si__deliver *deliver);
 
 #endif

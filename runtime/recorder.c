@@ -14,62 +14,76 @@
 #include "profile/stack.h"
 #include "recorded.h"
 
-enum { RING_SLICES = 30, MESSAGE_BYTES = 256, CUSTOM_METRICS = 512 };
+enum { RING_SLICES = 30, MESSAGE_BYTES = 256, CUSTOM_METRICS = 512, ENDED_FOCUSES = 8 };
 static const uint64_t ring_slice_ns = 10ull * 1000000000;
 static const double collect_at = 0.75;
 
 typedef struct focus {
-    si__profile *profile;
+    si__profile *profile; /* NULL: none */
     char trigger[64], workload[64];
-    int64_t start_ms, end_ms; /* end 0: still running */
-    uint64_t before_ns;
+    uint64_t start_ns, end_ns, before_ns;
 } focus;
 
 typedef struct custom {
     char name[SI__NAME_BYTES];
-    int counter, fresh;
+    int counter;
     double value;
 } custom;
 
 struct si__recorder {
     si__stacks *stacks;
+    double collect_above; /* fill at which the stack table is worth a collection */
     si__profile *cpu, *whole;
     si__profile_ring *ring;
-    focus focus;
+    focus focus;                /* the one that runs */
+    focus ended[ENDED_FOCUSES]; /* for the next cut, oldest first */
+    size_t ended_count;
     si__recorded_errors errors;
     si__recorded_segments segments;
     custom customs[CUSTOM_METRICS];
     size_t custom_count;
     si__rename_fn rename;
     void *rename_arg;
-    int64_t start_ms, metrics_ms;
+    uint64_t start_ns, metrics_ns;
     uint64_t lost, events;
 };
 
-si__recorder *si__recorder_new(int keep_whole_run, int64_t now_ms) {
+static uint64_t monotonic_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+si__recorder *si__recorder_new(int keep_whole_run) {
     si__recorder *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     r->stacks = si__stacks_new(0);
     r->cpu = si__profile_new();
     r->ring = si__profile_ring_new(ring_slice_ns, RING_SLICES);
-    r->focus.profile = si__profile_new();
     if (keep_whole_run) r->whole = si__profile_new();
-    if (!r->stacks || !r->cpu || !r->ring || !r->focus.profile || (keep_whole_run && !r->whole)) {
+    if (!r->stacks || !r->cpu || !r->ring || (keep_whole_run && !r->whole)) {
         si__recorder_free(r);
         return NULL;
     }
-    r->start_ms = r->metrics_ms = now_ms;
+    r->start_ns = r->metrics_ns = monotonic_ns();
+    r->collect_above = collect_at;
     return r;
+}
+
+static void forget_ended(si__recorder *r) {
+    for (size_t i = 0; i < r->ended_count; i++) si__profile_free(r->ended[i].profile);
+    r->ended_count = 0;
 }
 
 void si__recorder_free(si__recorder *r) {
     if (!r) return;
     si__recorded_errors_clear(&r->errors);
     si__recorded_segments_clear(&r->segments);
+    forget_ended(r);
+    if (r->focus.profile) si__profile_free(r->focus.profile);
     if (r->ring) si__profile_ring_free(r->ring);
     if (r->cpu) si__profile_free(r->cpu);
     if (r->whole) si__profile_free(r->whole);
-    if (r->focus.profile) si__profile_free(r->focus.profile);
     if (r->stacks) si__stacks_free(r->stacks);
     free(r);
 }
@@ -81,22 +95,26 @@ void si__recorder_rename(si__recorder *r, si__rename_fn rename, void *arg) {
 
 /* Lets the stack table keep only what live profiles use. */
 static void collect(si__recorder *r) {
-    size_t cap = 3 + RING_SLICES + r->errors.count, count = 0;
+    size_t cap = 3 + ENDED_FOCUSES + RING_SLICES + r->errors.count, count = 0;
     si__profile **live = malloc(cap * sizeof *live);
     if (!live) return;
     live[count++] = r->cpu;
-    live[count++] = r->focus.profile;
+    if (r->focus.profile) live[count++] = r->focus.profile;
     if (r->whole) live[count++] = r->whole;
+    for (size_t i = 0; i < r->ended_count; i++) live[count++] = r->ended[i].profile;
     count += si__profile_ring_profiles(r->ring, live + count, RING_SLICES);
     for (size_t i = 0; i < r->errors.count; i++) live[count++] = r->errors.items[i].profile;
     si__stacks_collect(r->stacks, live, count);
     free(live);
 }
 
-static uint64_t monotonic_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+/* When almost everything is in use, a collection brings little: the next one waits until half of the rest is taken. */
+static void make_room(si__recorder *r) {
+    if (si__stacks_fill(r->stacks) <= r->collect_above) return;
+    collect(r);
+    double fill = si__stacks_fill(r->stacks);
+    double halfway = fill + (1 - fill) / 2;
+    r->collect_above = halfway > collect_at ? halfway : collect_at;
 }
 
 static void record_cpu(si__recorder *r, uint32_t node, const si__drained_event *event) {
@@ -137,7 +155,7 @@ static void record_error(si__recorder *r, uint32_t node, const si__drained_event
 
 void si__recorder_event(si__recorder *r, const si__space *space, const si__drained_event *event) {
     r->events++;
-    if (si__stacks_fill(r->stacks) > collect_at) collect(r);
+    make_room(r);
     uint32_t node = si__stacks_intern(r->stacks, space, event->pcs, event->frame_count, event->flags);
     switch (event->type) {
     case SI__EVENT_CPU:
@@ -167,7 +185,6 @@ static void tally_custom(si__recorder *r, const si__drained_instrument *t) {
         c->counter = t->kind == SI__INSTRUMENT_COUNTER;
         c->value = 0;
     }
-    c->fresh = 1;
     if (c->counter)
         c->value += t->value;
     else
@@ -188,40 +205,44 @@ void si__recorder_tally(si__recorder *r, const si__drained_instrument *t) {
     }
 }
 
-void si__recorder_metrics(si__recorder *r, int64_t now_ms, void (*each)(void *arg, const char *name, double value),
-                          void *arg) {
-    double seconds = (double)(now_ms - r->metrics_ms) / 1000;
-    if (seconds <= 0) return;
+void si__recorder_metrics(si__recorder *r, void (*each)(void *arg, const char *name, double value), void *arg) {
+    uint64_t now_ns = monotonic_ns();
+    double seconds = (double)(now_ns - r->metrics_ns) / 1e9;
+    if (seconds < 1) seconds = 1;
     for (size_t i = 0; i < r->custom_count; i++) {
         custom *c = &r->customs[i];
-        if (!c->fresh && !c->counter) continue;
         each(arg, c->name, c->counter ? c->value / seconds : c->value);
         if (c->counter) c->value = 0;
     }
-    r->metrics_ms = now_ms;
+    r->metrics_ns = now_ns;
 }
 
-void si__recorder_focus(si__recorder *r, const char *trigger, const char *workload, int64_t now_ms, int64_t before_ms) {
+void si__recorder_focus(si__recorder *r, const char *trigger, const char *workload, int64_t before_ms) {
+    si__recorder_focus_end(r);
     focus *f = &r->focus;
-    si__profile_clear(f->profile);
+    uint64_t now_ns = monotonic_ns();
+    *f = (focus){.profile = si__profile_new(), .start_ns = now_ns};
+    if (!f->profile) return;
     snprintf(f->trigger, sizeof f->trigger, "%s", trigger);
     snprintf(f->workload, sizeof f->workload, "%s", workload ? workload : "");
-    f->before_ns = 0;
-    if (before_ms > 0) {
-        uint64_t now_ns = monotonic_ns();
-        uint64_t before_ns = (uint64_t)before_ms * 1000000;
-        f->before_ns = si__profile_ring_take(r->ring, now_ns > before_ns ? now_ns - before_ns : 0, now_ns, f->profile);
-    }
-    f->start_ms = now_ms;
-    f->end_ms = 0;
+    if (before_ms <= 0) return;
+    uint64_t before_ns = (uint64_t)before_ms * 1000000;
+    f->before_ns = si__profile_ring_take(r->ring, now_ns > before_ns ? now_ns - before_ns : 0, now_ns, f->profile);
 }
 
-void si__recorder_focus_end(si__recorder *r, int64_t now_ms) {
-    if (si__recorder_focused(r)) r->focus.end_ms = now_ms;
+void si__recorder_focus_end(si__recorder *r) {
+    if (!r->focus.profile) return;
+    if (r->ended_count == ENDED_FOCUSES) { /* nobody fetches them: the oldest goes */
+        si__profile_free(r->ended[0].profile);
+        memmove(&r->ended[0], &r->ended[1], --r->ended_count * sizeof *r->ended);
+    }
+    r->focus.end_ns = monotonic_ns();
+    r->ended[r->ended_count++] = r->focus;
+    r->focus.profile = NULL;
 }
 
 int si__recorder_focused(const si__recorder *r) {
-    return r->focus.start_ms != 0 && r->focus.end_ms == 0;
+    return r->focus.profile != NULL;
 }
 
 /* ---- The cut ---- */
@@ -231,7 +252,8 @@ typedef struct cutting {
     si__report *report;
     si__unresolved_list *list;
     size_t capacity;
-    int64_t start_ms;
+    uint64_t now_ns;
+    int64_t now_ms, start_ms;
     uint64_t duration_ns;
     double cores;
 } cutting;
@@ -253,20 +275,37 @@ static int want_tree(cutting *c, const si__profile *profile, si__calltree **tree
     return 0;
 }
 
+/* Unix time of a moment of the monotonic clock, seen from the cut. */
+static int64_t unix_ms_of(const cutting *c, uint64_t time_ns) {
+    return c->now_ms - (int64_t)((c->now_ns - time_ns) / 1000000);
+}
+
 static int cut_profile(cutting *c, const si__profile *profile, const char *trigger, const char *workload,
-                       int64_t start_ms, uint64_t duration_ns) {
+                       uint64_t start_ns, uint64_t duration_ns) {
     si__report_profile *p = si__report_add_profile(c->report);
     if (!p) return SI_ENOMEM;
     p->type = si__report_strdup("cpu");
     p->unit = si__report_strdup("ns");
     p->trigger = si__report_strdup(trigger);
     p->workload = si__report_strdup(workload);
-    p->start_ms = start_ms;
+    p->start_ms = unix_ms_of(c, start_ns);
     p->duration_ns = duration_ns;
     p->cores = c->cores;
     p->samples = si__profile_total_count(profile);
     p->dropped = c->recorder->lost;
     return 0;
+}
+
+static int cut_profiles(cutting *c) {
+    const si__recorder *r = c->recorder;
+    int rc = cut_profile(c, r->cpu, "cadence", "", r->start_ns, c->duration_ns);
+    for (size_t i = 0; rc == 0 && i < r->ended_count; i++) {
+        const focus *f = &r->ended[i];
+        uint64_t start_ns = f->start_ns - f->before_ns;
+        rc = cut_profile(c, f->profile, f->trigger, f->workload, start_ns,
+                         f->end_ns > start_ns ? f->end_ns - start_ns : 1);
+    }
+    return rc;
 }
 
 static int cut_error(cutting *c, const si__recorded_error *from) {
@@ -278,6 +317,14 @@ static int cut_error(cutting *c, const si__recorded_error *from) {
     e->duration_ns = c->duration_ns;
     e->count = from->count;
     return 0;
+}
+
+/* Without gaps: trees are matched by position. */
+static int cut_errors(cutting *c) {
+    const si__recorded_errors *errors = &c->recorder->errors;
+    int rc = 0;
+    for (size_t i = 0; i < errors->count && rc == 0; i++) rc = cut_error(c, &errors->items[i]);
+    return rc;
 }
 
 static int cut_segment(cutting *c, si__recorded_segment *from) {
@@ -297,48 +344,39 @@ static int cut_segment(cutting *c, si__recorded_segment *from) {
 }
 
 /* Elements first, trees after: adding an element may move the earlier ones. */
-static int want_trees(cutting *c, size_t first_error) {
-    si__recorder *r = c->recorder;
+static int want_trees(cutting *c, size_t first_profile, size_t first_error) {
+    const si__recorder *r = c->recorder;
     int rc = 0;
-    for (size_t i = 0; i < c->report->profile_count; i++) {
-        int focused = i == 1;
-        rc |= want_tree(c, focused ? r->focus.profile : r->cpu, &c->report->profiles[i].tree);
+    for (size_t i = first_profile; i < c->report->profile_count; i++) {
+        size_t n = i - first_profile;
+        rc |= want_tree(c, n == 0 ? r->cpu : r->ended[n - 1].profile, &c->report->profiles[i].tree);
     }
     for (size_t i = 0; i < r->errors.count && first_error + i < c->report->error_count; i++)
         if (si__profile_count(r->errors.items[i].profile) > 0)
             rc |= want_tree(c, r->errors.items[i].profile, &c->report->errors[first_error + i].tree);
-    return rc ? SI_ENOMEM : 0;
+    return rc;
 }
 
 int si__recorder_cut(si__recorder *r, int64_t now_ms, double cores, si__report *report, si__unresolved_list *out) {
     *out = (si__unresolved_list){0};
-    int64_t wall_ms = now_ms > r->start_ms ? now_ms - r->start_ms : 1;
-    cutting c = {.recorder = r,
-                 .report = report,
-                 .list = out,
-                 .start_ms = r->start_ms,
-                 .cores = cores,
-                 .duration_ns = (uint64_t)wall_ms * 1000000};
-    int rc = cut_profile(&c, r->cpu, "cadence", "", r->start_ms, c.duration_ns);
-    focus *f = &r->focus;
-    if (f->end_ms) {
-        uint64_t focused_ns = (uint64_t)(f->end_ms > f->start_ms ? f->end_ms - f->start_ms : 1) * 1000000;
-        rc |= cut_profile(&c, f->profile, f->trigger, f->workload, f->start_ms - (int64_t)(f->before_ns / 1000000),
-                          focused_ns + f->before_ns);
-    }
-    size_t first_error = report->error_count;
-    for (size_t i = 0; i < r->errors.count; i++) rc |= cut_error(&c, &r->errors.items[i]);
+    cutting c = {.recorder = r, .report = report, .list = out, .cores = cores, .now_ms = now_ms};
+    c.now_ns = monotonic_ns();
+    c.duration_ns = c.now_ns > r->start_ns ? c.now_ns - r->start_ns : 1;
+    c.start_ms = unix_ms_of(&c, r->start_ns);
+    report->start_ms = c.start_ms;
+    report->end_ms = now_ms;
+    size_t first_profile = report->profile_count, first_error = report->error_count;
+    int rc = cut_profiles(&c);
+    rc |= cut_errors(&c);
     for (size_t i = 0; i < r->segments.count; i++) rc |= cut_segment(&c, &r->segments.items[i]);
-    rc |= want_trees(&c, first_error);
+    rc |= want_trees(&c, first_profile, first_error);
     si__profile_clear(r->cpu);
-    if (f->end_ms) {
-        si__profile_clear(f->profile);
-        f->start_ms = f->end_ms = 0;
-    }
+    forget_ended(r);
     si__recorded_errors_clear(&r->errors);
     si__recorded_segments_clear(&r->segments);
     r->lost = 0;
-    r->start_ms = now_ms;
+    r->start_ns = c.now_ns;
+    r->collect_above = collect_at;
     return rc ? SI_ENOMEM : 0;
 }
 

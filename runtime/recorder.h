@@ -32,8 +32,9 @@ typedef struct si__unresolved_list {
 /* Gives a raw segment name its public one ("/orders/7" -> "/orders/:id"); writes into out. */
 typedef void (*si__rename_fn)(void *arg, const char *raw, char *out, size_t out_bytes);
 
-/* keep_whole_run: 1 keeps a profile that is never cut, for files at the end. NULL: out of memory. */
-si__recorder *si__recorder_new(int keep_whole_run, int64_t now_ms);
+/* keep_whole_run: 1 keeps a profile that is never cut, for files at the end. NULL: out of memory. Durations are
+   measured with the monotonic clock; a Unix time is only ever that of the cut. */
+si__recorder *si__recorder_new(int keep_whole_run);
 void si__recorder_free(si__recorder *recorder);
 void si__recorder_rename(si__recorder *recorder, si__rename_fn rename, void *arg);
 
@@ -44,21 +45,19 @@ void si__recorder_lost(si__recorder *recorder, uint64_t events); /* events dropp
 /* What an instrument gained. */
 void si__recorder_tally(si__recorder *recorder, const si__drained_instrument *gained);
 
-/* Custom metrics since the last call: gauges as they are, counters per second. `each` borrows the name. */
-void si__recorder_metrics(si__recorder *recorder, int64_t now_ms,
-                          void (*each)(void *arg, const char *name, double value), void *arg);
+/* Custom metrics: gauges as they were set last, counters per second since the last call (or a second, if that is less:
+   two calls in a row make no peak). `each` borrows the name. */
+void si__recorder_metrics(si__recorder *recorder, void (*each)(void *arg, const char *name, double value), void *arg);
 
-/* Starts a profile of its own besides the regular one; before_ms of the past are put into it. Replaces one that runs.
- */
-void si__recorder_focus(si__recorder *recorder, const char *trigger, const char *workload, int64_t now_ms,
-                        int64_t before_ms);
-void si__recorder_focus_end(si__recorder *recorder, int64_t now_ms); /* it goes out with the next cut */
+/* Starts a profile of its own besides the regular one; before_ms of the past are put into it. Ends one that runs. */
+void si__recorder_focus(si__recorder *recorder, const char *trigger, const char *workload, int64_t before_ms);
+void si__recorder_focus_end(si__recorder *recorder); /* it goes out with the next cut */
 int si__recorder_focused(const si__recorder *recorder);
 
 /*
- * Moves what was recorded into the report: profiles, segments, errors. `cores` is stored with the profiles. Trees that
- * need symbols are listed in *out; their raw profiles are the caller's to free. 0 or SI_ENOMEM (what did not fit is
- * lost and counted).
+ * Moves what was recorded into the report: the time covered, profiles (the regular one first, then those that have
+ * ended), segments, errors. now_ms: Unix time; `cores` is stored with the profiles. Trees that need symbols are listed
+ * in *out; their raw profiles are the caller's to free. 0 or SI_ENOMEM (what did not fit is lost).
  */
 int si__recorder_cut(si__recorder *recorder, int64_t now_ms, double cores, si__report *report,
                      si__unresolved_list *out);

@@ -9,16 +9,19 @@
 
 #include "callsites.h"
 #include "profile/resolve.h"
+#include "recorded.h"
 
-enum { CALLSITES = 64, MAX_WAITING = 16, MAX_POINTS = 20000 };
+enum { CALLSITES = 64, MAX_POINTS = 20000, MAX_QUIET_ERRORS = 512 };
 
 typedef struct waiting {
+    struct waiting *next;
     void (*done)(void *arg);
     void *arg;
 } waiting;
 
 struct si__reporter {
     si__reporter_parts parts;
+    int sends;          /* there is, or was, an upload */
     si__report *next;   /* points and alerts collect here */
     si__report *report; /* in the making */
     si__unresolved_list unresolved;
@@ -28,9 +31,8 @@ struct si__reporter {
     size_t payload_bytes;
     si__spool_class klass;
     uint64_t sequence;
-    int64_t start_ms, now_ms;
-    waiting current[MAX_WAITING], later[MAX_WAITING];
-    size_t current_count, later_count;
+    int64_t now_ms, again_ms; /* Unix times of the report in the making, and of the last wish for one after it */
+    waiting *current, *later; /* newest first */
     int busy, again;
 };
 
@@ -38,6 +40,7 @@ si__reporter *si__reporter_new(const si__reporter_parts *parts) {
     si__reporter *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     r->parts = *parts;
+    r->sends = parts->upload != NULL;
     r->next = si__report_new();
     if (!r->next) {
         free(r);
@@ -54,6 +57,14 @@ void si__reporter_free(si__reporter *r) {
 
 int si__reporter_busy(const si__reporter *r) {
     return r->busy;
+}
+
+void si__reporter_detach(si__reporter *r) {
+    if (r) r->parts.upload = NULL;
+}
+
+uint64_t si__reporter_sequence(const si__reporter *r) {
+    return r->sequence + 1;
 }
 
 void si__reporter_point(si__reporter *r, const char *name, const char *unit, int64_t time_ms, double value) {
@@ -75,24 +86,48 @@ void si__reporter_alert(si__reporter *r, const si__alert *alert) {
 
 static void start(si__reporter *r);
 
+static void tell(waiting *newest_first) {
+    waiting *in_order = NULL;
+    for (waiting *w = newest_first, *next; w; w = next) {
+        next = w->next;
+        w->next = in_order;
+        in_order = w;
+    }
+    for (waiting *w = in_order, *next; w; w = next) {
+        next = w->next;
+        w->done(w->arg);
+        free(w);
+    }
+}
+
+static void forget_unresolved(si__reporter *r) {
+    for (size_t i = 0; i < r->unresolved.count; i++) si__rawprofile_free(r->unresolved.items[i].raw);
+    free(r->unresolved.items);
+    r->unresolved = (si__unresolved_list){0};
+}
+
 static void finish(si__reporter *r) {
+    forget_unresolved(r);
     if (r->report) si__report_free(r->report);
     r->report = NULL;
     free(r->payload);
     r->payload = NULL;
     r->busy = 0;
-    waiting done[MAX_WAITING];
-    size_t count = r->current_count;
-    memcpy(done, r->current, sizeof done);
-    r->current_count = 0;
+    waiting *served = r->current;
+    r->current = NULL;
     if (r->again) {
         r->again = 0;
-        memcpy(r->current, r->later, sizeof r->later);
-        r->current_count = r->later_count;
-        r->later_count = 0;
+        r->now_ms = r->again_ms;
+        r->current = r->later;
+        r->later = NULL;
         start(r);
     }
-    for (size_t i = 0; i < count; i++) done[i].done(done[i].arg);
+    tell(served);
+}
+
+static void lose(si__reporter *r, const char *why) {
+    si__settings_log(r->parts.settings, SI_LOG_ERROR, "a report was lost: %s", why);
+    finish(r);
 }
 
 static void write_work(void *arg) {
@@ -118,8 +153,7 @@ static void encode_work(void *arg) {
 static void encode_after(void *arg) {
     si__reporter *r = arg;
     if (!r->payload) {
-        si__settings_log(r->parts.settings, SI_LOG_ERROR, "a report was lost: out of memory");
-        finish(r);
+        lose(r, "out of memory");
         return;
     }
     si__spool_put(r->parts.spool, &r->report->id, r->klass, r->payload, r->payload_bytes, r->now_ms);
@@ -132,10 +166,8 @@ static void resolve_work(void *arg) {
     for (size_t i = 0; i < r->unresolved.count; i++) {
         si__unresolved *u = &r->unresolved.items[i];
         *u->tree = si__resolve(u->raw, r->parts.symbolizer);
-        si__rawprofile_free(u->raw);
     }
-    free(r->unresolved.items);
-    r->unresolved = (si__unresolved_list){0};
+    forget_unresolved(r);
     r->callsite_count = 0;
     if (r->report->profile_count && r->report->profiles[0].tree)
         r->callsite_count = si__callsites_top(r->report->profiles[0].tree, r->callsites, CALLSITES);
@@ -172,18 +204,35 @@ static void remember_segment(si__reporter *r, const si__report_segment *s) {
     add_history(r, SI__SERIES_SEGMENT, name, (double)s->errors / minutes);
 }
 
-static void remember_absent_error(void *arg, const char *name, si__series *series) {
+typedef struct absent { /* error series that the report says nothing of */
+    const si__reporter *reporter;
+    char (*names)[sizeof((si__recorded_error *)0)->group];
+    size_t count, capacity;
+} absent;
+
+static void list_absent(void *arg, const char *name, si__series *series) {
     (void)series;
-    si__reporter *r = arg;
-    for (size_t i = 0; i < r->report->error_count; i++)
-        if (strcmp(r->report->errors[i].group, name) == 0) return;
-    add_history(r, SI__SERIES_ERROR, name, 0);
+    absent *a = arg;
+    const si__report *report = a->reporter->report;
+    for (size_t i = 0; i < report->error_count; i++)
+        if (strcmp(report->errors[i].group, name) == 0) return;
+    if (a->count < a->capacity) snprintf(a->names[a->count++], sizeof *a->names, "%s", name);
+}
+
+/* Groups that were quiet count zero. Listed first: adding to a history while looking through it is not allowed. */
+static void remember_quiet_errors(si__reporter *r) {
+    absent a = {.reporter = r, .capacity = MAX_QUIET_ERRORS};
+    a.names = malloc(a.capacity * sizeof *a.names);
+    if (!a.names) return;
+    si__history_each(r->parts.history, SI__SERIES_ERROR, list_absent, &a);
+    for (size_t i = 0; i < a.count; i++) add_history(r, SI__SERIES_ERROR, a.names[i], 0);
+    free(a.names);
 }
 
 static void remember(si__reporter *r) {
     if (r->report->profile_count) remember_profile(r, &r->report->profiles[0]);
     for (size_t i = 0; i < r->report->segment_count; i++) remember_segment(r, &r->report->segments[i]);
-    si__history_each(r->parts.history, SI__SERIES_ERROR, remember_absent_error, r);
+    remember_quiet_errors(r);
     for (size_t i = 0; i < r->report->error_count; i++) {
         const si__report_error *e = &r->report->errors[i];
         add_history(r, SI__SERIES_ERROR, e->group, (double)e->count * 60e9 / (double)e->duration_ns);
@@ -193,7 +242,7 @@ static void remember(si__reporter *r) {
 static void resolve_after(void *arg) {
     si__reporter *r = arg;
     remember(r);
-    if (!r->parts.upload) { /* nobody to tell; the rules have their numbers */
+    if (!r->sends) { /* nobody to tell; the rules have their numbers */
         finish(r);
         return;
     }
@@ -202,7 +251,7 @@ static void resolve_after(void *arg) {
     si__context_fill(&r->report->context, r->parts.settings, r->parts.identity);
     r->report->rules_hash = si__report_strdup(si__script_hash(r->parts.script));
     r->klass = r->report->alert_count ? SI__SPOOL_ALERTS : SI__SPOOL_METRICS;
-    if (si__worker_submit(r->parts.worker, encode_work, encode_after, r) != 0) finish(r);
+    if (si__worker_submit(r->parts.worker, encode_work, encode_after, r) != 0) lose(r, "no worker");
 }
 
 static void start(si__reporter *r) {
@@ -219,23 +268,20 @@ static void start(si__reporter *r) {
     memcpy(report->id.agent, r->parts.agent, 16);
     memcpy(report->id.boot, r->parts.boot, 16);
     report->id.sequence = ++r->sequence;
-    report->start_ms = r->start_ms ? r->start_ms : r->now_ms;
-    report->end_ms = r->now_ms;
-    r->start_ms = r->now_ms;
     si__recorder_cut(r->parts.recorder, r->now_ms, si__own_cores(), report, &r->unresolved);
-    if (si__worker_submit(r->parts.worker, resolve_work, resolve_after, r) != 0) finish(r);
+    if (si__worker_submit(r->parts.worker, resolve_work, resolve_after, r) != 0) lose(r, "no worker");
 }
 
 void si__reporter_make(si__reporter *r, int64_t now_ms, void (*done)(void *arg), void *arg) {
-    waiting *list = r->busy ? r->later : r->current;
-    size_t *count = r->busy ? &r->later_count : &r->current_count;
-    if (done && *count < MAX_WAITING)
-        list[(*count)++] = (waiting){done, arg};
-    else if (done)
-        done(arg);
-    r->now_ms = now_ms;
-    if (r->busy)
+    waiting *w = done ? malloc(sizeof *w) : NULL;
+    waiting **list = r->busy ? &r->later : &r->current;
+    if (w) *list = memcpy(w, &(waiting){*list, done, arg}, sizeof *w);
+    if (r->busy) {
         r->again = 1;
-    else
+        r->again_ms = now_ms;
+    } else {
+        r->now_ms = now_ms;
         start(r);
+    }
+    if (done && !w) done(arg); /* no way to remember the caller: it must not wait for ever */
 }

@@ -38,15 +38,21 @@ typedef struct si__reporter_parts { /* all borrowed; must outlive the reporter *
 } si__reporter_parts;
 
 si__reporter *si__reporter_new(const si__reporter_parts *parts);
-void si__reporter_free(si__reporter *reporter); /* only when idle */
+void si__reporter_free(si__reporter *reporter); /* only when idle; NULL is allowed */
 int si__reporter_busy(const si__reporter *reporter);
+
+/* The upload is about to go: what is in the making still comes into the spool, but nobody is told. */
+void si__reporter_detach(si__reporter *reporter);
+
+/* The sequence number of the report that points and alerts given now will be in. */
+uint64_t si__reporter_sequence(const si__reporter *reporter);
 
 /* For the next report. Strings are copied. */
 void si__reporter_point(si__reporter *reporter, const char *name, const char *unit, int64_t time_ms, double value);
 void si__reporter_alert(si__reporter *reporter, const si__alert *alert);
 
-/* Makes a report of everything since the last one. `done` (may be NULL) once it is in the spool, on disk if there is
- * one. */
+/* Makes a report of everything since the last one. now_ms: Unix time. `done` (may be NULL) once it is in the spool, on
+ * disk if there is one. */
 void si__reporter_make(si__reporter *reporter, int64_t now_ms, void (*done)(void *arg), void *arg);
 
 #endif

@@ -2,7 +2,8 @@
  * The embedded runtime: the public si_runtime_* and si_profile_* functions.
  *
  * Host threads talk to the loop's thread through a short queue of commands and never wait longer than their timeout.
- * The thread si-loop owns the loop and the agent on it; all signals are blocked in it.
+ * The thread si-loop owns the loop and the agent on it; all signals are blocked in it. Whoever leaves last frees the
+ * runtime: the closer, or the loop's thread when the closer had no time to wait for it.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,47 +24,75 @@
 
 enum { LOOP_STACK_BYTES = 1024 * 1024, START_TIMEOUT_MS = 10000, GRACE_MS = 500 };
 
-typedef enum command_kind { COMMAND_CLOSE, COMMAND_FLUSH, COMMAND_PROFILE_START, COMMAND_PROFILE_STOP } command_kind;
+typedef enum command_kind { COMMAND_FLUSH, COMMAND_PROFILE_START, COMMAND_PROFILE_STOP } command_kind;
 
 /* Shared by the caller and the loop's thread: whoever is last frees it. */
 typedef struct command {
     struct command *next;
     struct si_runtime *runtime;
     command_kind kind;
-    uint32_t timeout_ms;
     char workload[64];
-    int done, rc, abandoned;
+    int done, rc, abandoned; /* under mutex */
 } command;
 
 struct si_runtime {
-    pid_t owner; /* a forked child has our memory, but not our thread */
+    pid_t owner;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    int started, start_rc, ended; /* under mutex */
-    command *queue;               /* under mutex, newest first */
+    /* under mutex */
+    int started, start_rc;
+    command *queue; /* newest first */
+    int close_wanted, close_rc;
+    uint32_t close_timeout_ms;
+    int deaf;   /* the loop takes no command any more */
+    int ended;  /* the thread touches nothing any more */
+    int orphan; /* nobody waits for the thread: it frees the runtime */
+    /* the loop's thread */
     char start_error[256];
     uv_loop_t loop;
     uv_async_t wake;
-    si__settings *settings;
+    int loop_made, wake_made, closing;
     si__agent *agent;
-    command *closing;
+    si__settings *settings; /* read-only */
 };
 
-static _Atomic(si_runtime *) open_runtime;
-static atomic_int opening;
+static atomic_int taken;                /* from the start of an open until that runtime is freed */
+static _Atomic(si_runtime *) current;   /* open, and nobody has begun to close it */
+static _Atomic(si_runtime *) inherited; /* the parent's, in a forked child */
+static atomic_int callers;              /* threads that may be looking at *current */
+
+/* ---- The end of a runtime ---- */
+
+static void runtime_free(si_runtime *rt) {
+    si__settings_free(rt->settings);
+    pthread_mutex_destroy(&rt->mutex);
+    pthread_cond_destroy(&rt->changed);
+    free(rt);
+    atomic_store(&taken, 0);
+}
+
+/* Callers that got in before the close began have their answers by now: they are on their way out. */
+static void wait_for_callers(void) {
+    const struct timespec nap = {0, 200000};
+    while (atomic_load(&callers) > 0) nanosleep(&nap, NULL);
+}
 
 /* ---- The loop's thread ---- */
+
+/* The mutex is held. */
+static void complete_locked(command *c, int rc) {
+    c->rc = rc;
+    c->done = 1;
+    if (c->abandoned) free(c);
+}
 
 static void complete(command *c, int rc) {
     si_runtime *rt = c->runtime;
     pthread_mutex_lock(&rt->mutex);
-    c->rc = rc;
-    c->done = 1;
-    int abandoned = c->abandoned;
+    complete_locked(c, rc);
     pthread_cond_broadcast(&rt->changed);
     pthread_mutex_unlock(&rt->mutex);
-    if (abandoned) free(c);
 }
 
 static void on_flushed(void *arg) {
@@ -72,21 +101,23 @@ static void on_flushed(void *arg) {
 
 static void on_agent_freed(void *arg) {
     si_runtime *rt = arg;
+    rt->agent = NULL;
+    pthread_mutex_lock(&rt->mutex);
+    rt->deaf = 1;
+    pthread_mutex_unlock(&rt->mutex);
     uv_close((uv_handle_t *)&rt->wake, NULL);
 }
 
 static void on_stopped(void *arg, int rc) {
     si_runtime *rt = arg;
-    rt->closing->rc = rc;
+    pthread_mutex_lock(&rt->mutex);
+    rt->close_rc = rc;
+    pthread_mutex_unlock(&rt->mutex);
     si__agent_free(rt->agent, on_agent_freed, rt);
 }
 
 static void run_command(si_runtime *rt, command *c) {
     switch (c->kind) {
-    case COMMAND_CLOSE:
-        rt->closing = c;
-        si__agent_stop(rt->agent, c->timeout_ms, on_stopped, rt);
-        break;
     case COMMAND_FLUSH:
         si__agent_flush(rt->agent, on_flushed, c);
         break;
@@ -99,12 +130,7 @@ static void run_command(si_runtime *rt, command *c) {
     }
 }
 
-static void on_wake(uv_async_t *wake) {
-    si_runtime *rt = wake->data;
-    pthread_mutex_lock(&rt->mutex);
-    command *newest_first = rt->queue;
-    rt->queue = NULL;
-    pthread_mutex_unlock(&rt->mutex);
+static command *reversed(command *newest_first) {
     command *in_order = NULL;
     while (newest_first) {
         command *next = newest_first->next;
@@ -112,35 +138,35 @@ static void on_wake(uv_async_t *wake) {
         in_order = newest_first;
         newest_first = next;
     }
-    while (in_order) {
-        command *next = in_order->next;
+    return in_order;
+}
+
+static void on_wake(uv_async_t *wake) {
+    si_runtime *rt = wake->data;
+    pthread_mutex_lock(&rt->mutex);
+    command *queue = reversed(rt->queue);
+    rt->queue = NULL;
+    int close_now = rt->close_wanted && !rt->closing;
+    uint32_t timeout_ms = rt->close_timeout_ms;
+    pthread_mutex_unlock(&rt->mutex);
+    while (queue) {
+        command *c = queue;
+        queue = c->next;
         if (rt->closing)
-            complete(in_order, SI_ESTATE);
+            complete(c, SI_ESTATE);
         else
-            run_command(rt, in_order);
-        in_order = next;
+            run_command(rt, c);
     }
-}
-
-static void report_start(si_runtime *rt, int rc) {
-    pthread_mutex_lock(&rt->mutex);
-    rt->started = 1;
-    rt->start_rc = rc;
-    pthread_cond_broadcast(&rt->changed);
-    pthread_mutex_unlock(&rt->mutex);
-}
-
-static void report_end(si_runtime *rt) {
-    pthread_mutex_lock(&rt->mutex);
-    rt->ended = 1;
-    if (rt->closing) rt->closing->done = 1;
-    pthread_cond_broadcast(&rt->changed);
-    pthread_mutex_unlock(&rt->mutex);
+    if (!close_now) return;
+    rt->closing = 1;
+    si__agent_stop(rt->agent, timeout_ms, on_stopped, rt);
 }
 
 static int start_parts(si_runtime *rt) {
-    if (uv_loop_init(&rt->loop) != 0) return SI_ENOMEM;
-    if (uv_async_init(&rt->loop, &rt->wake, on_wake) != 0) return SI_ENOMEM;
+    if (uv_loop_init(&rt->loop) != 0) return SI_EIO; /* no descriptors left, most likely */
+    rt->loop_made = 1;
+    if (uv_async_init(&rt->loop, &rt->wake, on_wake) != 0) return SI_EIO;
+    rt->wake_made = 1;
     rt->wake.data = rt;
     const si__agent_options options = {.settings = rt->settings, .collectors = si__collectors};
     int rc = si__agent_new(&rt->loop, &options, &rt->agent, rt->start_error, sizeof rt->start_error);
@@ -148,20 +174,57 @@ static int start_parts(si_runtime *rt) {
     return rc;
 }
 
+static void undo_start(si_runtime *rt) {
+    if (rt->agent)
+        si__agent_free(rt->agent, on_agent_freed, rt);
+    else if (rt->wake_made)
+        uv_close((uv_handle_t *)&rt->wake, NULL);
+}
+
+/* Returns whether the opener has gone already. */
+static int report_start(si_runtime *rt, int rc) {
+    pthread_mutex_lock(&rt->mutex);
+    rt->started = 1;
+    rt->start_rc = rc;
+    rt->deaf = rc != 0;
+    int orphan = rt->orphan;
+    pthread_cond_broadcast(&rt->changed);
+    pthread_mutex_unlock(&rt->mutex);
+    return orphan;
+}
+
+static void end_thread(si_runtime *rt) {
+    pthread_mutex_lock(&rt->mutex);
+    rt->ended = 1;
+    while (rt->queue) {
+        command *c = rt->queue;
+        rt->queue = c->next;
+        complete_locked(c, SI_ESTATE);
+    }
+    int orphan = rt->orphan;
+    pthread_cond_broadcast(&rt->changed);
+    pthread_mutex_unlock(&rt->mutex);
+    if (!orphan) return; /* whoever waits may have freed it by now */
+    wait_for_callers();
+    runtime_free(rt);
+}
+
 static void *loop_main(void *arg) {
     si_runtime *rt = arg;
     prctl(PR_SET_NAME, "si-loop");
     si__thread_ignore_self();
     int rc = start_parts(rt);
-    if (rc != 0 && rt->agent) si__agent_free(rt->agent, on_agent_freed, rt);
-    report_start(rt, rc);
-    uv_run(&rt->loop, rc == 0 || rt->agent ? UV_RUN_DEFAULT : UV_RUN_NOWAIT);
-    uv_loop_close(&rt->loop);
-    report_end(rt);
+    if (rc != 0) undo_start(rt);
+    if (report_start(rt, rc) && rc == 0) undo_start(rt);
+    if (rt->loop_made) {
+        uv_run(&rt->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&rt->loop);
+    }
+    end_thread(rt);
     return NULL;
 }
 
-/* ---- Host threads ---- */
+/* ---- Host threads: open ---- */
 
 static struct timespec deadline_after(uint32_t ms) {
     struct timespec t;
@@ -183,13 +246,6 @@ static int wait_for(si_runtime *rt, const int *flag, uint32_t timeout_ms) {
     return *flag;
 }
 
-static void runtime_free(si_runtime *rt) {
-    si__settings_free(rt->settings);
-    pthread_mutex_destroy(&rt->mutex);
-    pthread_cond_destroy(&rt->changed);
-    free(rt);
-}
-
 static si_runtime *runtime_new(void) {
     si_runtime *rt = calloc(1, sizeof *rt);
     if (!rt) return NULL;
@@ -203,6 +259,20 @@ static si_runtime *runtime_new(void) {
     return rt;
 }
 
+/* Waits for the thread to end, then frees; when it is in a long step, the thread is left to do it. */
+static void leave(si_runtime *rt, uint32_t wait_ms) {
+    pthread_t thread = rt->thread;
+    pthread_mutex_lock(&rt->mutex);
+    int ended = wait_for(rt, &rt->ended, wait_ms);
+    rt->orphan = !ended;
+    if (!ended) pthread_detach(thread); /* under the mutex: the thread cannot be gone yet */
+    pthread_mutex_unlock(&rt->mutex);
+    if (!ended) return;
+    pthread_join(thread, NULL);
+    wait_for_callers();
+    runtime_free(rt);
+}
+
 /* Our threads are born with every signal blocked: no handler of the host ever runs on them. */
 static int start_thread(si_runtime *rt) {
     sigset_t all, before;
@@ -211,34 +281,53 @@ static int start_thread(si_runtime *rt) {
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, LOOP_STACK_BYTES);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&rt->thread, &attr, loop_main, rt);
+    int failed = pthread_create(&rt->thread, &attr, loop_main, rt);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
-    if (rc != 0) return SI_ENOMEM;
+    return failed ? SI_ENOMEM : 0;
+}
+
+static int start_runtime(si_runtime *rt) {
+    int rc = start_thread(rt);
+    if (rc != 0) {
+        si__settings_log(rt->settings, SI_LOG_ERROR, "cannot start: no thread");
+        si__probe_close();
+        runtime_free(rt);
+        return rc;
+    }
     pthread_mutex_lock(&rt->mutex);
-    int started = wait_for(rt, &rt->started, START_TIMEOUT_MS);
-    rc = started ? rt->start_rc : SI_ETIMEDOUT;
+    rc = wait_for(rt, &rt->started, START_TIMEOUT_MS) ? rt->start_rc : SI_ETIMEDOUT;
     pthread_mutex_unlock(&rt->mutex);
-    if (started && rc != 0) pthread_join(rt->thread, NULL);
+    if (rc == 0) return 0;
+    if (rc != SI_ETIMEDOUT) /* the thread may still be writing its reason */
+        si__settings_log(rt->settings, SI_LOG_ERROR, "cannot start: %s",
+                         *rt->start_error ? rt->start_error : si_strerror(rc));
+    si__probe_close();
+    leave(rt, rc == SI_ETIMEDOUT ? 0 : START_TIMEOUT_MS);
     return rc;
 }
 
 /* A forked child has a copy of everything and runs none of it. */
 static void in_forked_child(void) {
-    const si_runtime *rt = atomic_load(&open_runtime);
+    si_runtime *rt = atomic_exchange(&current, NULL);
+    if (rt) atomic_store(&inherited, rt);
     if (rt && rt->agent) si__agent_after_fork(rt->agent);
+    atomic_store(&callers, 0);
+    atomic_store(&taken, 0);
 }
 
 static void watch_forks(void) {
     pthread_atfork(NULL, NULL, in_forked_child);
 }
 
-static int open_checked(si_runtime **out, const si_options *options) {
+static int open_taken(si_runtime **out, const si_options *options) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
-    if (atomic_load(&open_runtime) && atomic_load(&open_runtime)->owner == getpid()) return SI_EEXIST;
     si_runtime *rt = runtime_new();
-    if (!rt) return SI_ENOMEM;
+    if (!rt) {
+        atomic_store(&taken, 0);
+        return SI_ENOMEM;
+    }
     int rc = si__settings_new(&rt->settings, options, rt->start_error, sizeof rt->start_error);
     if (rc != 0) {
         si__settings_complain(options, rt->start_error);
@@ -246,81 +335,85 @@ static int open_checked(si_runtime **out, const si_options *options) {
         return rc;
     }
     rc = si__probe_open(NULL);
-    if (rc != 0) si__settings_log(rt->settings, SI_LOG_ERROR, "cannot observe this process: %s", si_strerror(rc));
-    if (rc == 0) {
-        rc = start_thread(rt);
-        if (rc != 0) {
-            si__settings_log(rt->settings, SI_LOG_ERROR, "cannot start: %s",
-                             *rt->start_error ? rt->start_error : si_strerror(rc));
-            si__probe_close();
-        }
-    }
-    if (rc == SI_ETIMEDOUT) return rc; /* the thread still uses it */
     if (rc != 0) {
+        si__settings_log(rt->settings, SI_LOG_ERROR, "cannot observe this process: %s", si_strerror(rc));
         runtime_free(rt);
         return rc;
     }
-    atomic_store(&open_runtime, rt);
+    rc = start_runtime(rt);
+    if (rc != 0) return rc;
     *out = rt;
+    atomic_store(&current, rt);
     return 0;
 }
 
 int si_runtime_open(si_runtime **out, const si_options *options) {
     if (!out || !options) return SI_EINVAL;
     *out = NULL;
-    if (atomic_exchange(&opening, 1)) return SI_EEXIST;
+    if (atomic_exchange(&taken, 1)) return SI_EEXIST;
     int saved = errno;
-    int rc = open_checked(out, options);
-    atomic_store(&opening, 0);
+    int rc = open_taken(out, options);
     errno = saved;
     return rc;
 }
 
+/* ---- Host threads: calls ---- */
+
 /* Hands a command to the loop's thread and waits for its result. */
-static int call(si_runtime *rt, command_kind kind, const char *workload, uint32_t timeout_ms, uint32_t wait_ms) {
-    if (!rt) return SI_EINVAL;
-    if (rt->owner != getpid()) return SI_ESTATE;
-    int saved = errno;
+static int call_entered(si_runtime *rt, command_kind kind, const char *workload, uint32_t timeout_ms) {
     command *c = calloc(1, sizeof *c);
     if (!c) return SI_ENOMEM;
     c->runtime = rt;
     c->kind = kind;
-    c->timeout_ms = timeout_ms;
     if (workload) snprintf(c->workload, sizeof c->workload, "%s", workload);
     pthread_mutex_lock(&rt->mutex);
+    if (rt->deaf) {
+        pthread_mutex_unlock(&rt->mutex);
+        free(c);
+        return SI_ESTATE;
+    }
     c->next = rt->queue;
     rt->queue = c;
     uv_async_send(&rt->wake);
-    int done = wait_for(rt, &c->done, wait_ms);
+    int done = wait_for(rt, &c->done, timeout_ms);
     int rc = done ? c->rc : SI_ETIMEDOUT;
-    if (!done) c->abandoned = 1;
+    c->abandoned = !done;
     pthread_mutex_unlock(&rt->mutex);
     if (done) free(c);
+    return rc;
+}
+
+static int call(si_runtime *rt, command_kind kind, const char *workload, uint32_t timeout_ms) {
+    if (!rt) return SI_EINVAL;
+    int saved = errno;
+    atomic_fetch_add(&callers, 1); /* first: whoever closes after this look waits for us */
+    int rc = atomic_load(&current) == rt ? call_entered(rt, kind, workload, timeout_ms) : SI_ESTATE;
+    atomic_fetch_sub(&callers, 1);
     errno = saved;
     return rc;
 }
 
 int si_runtime_flush(si_runtime *rt, uint32_t timeout_ms) {
-    return call(rt, COMMAND_FLUSH, NULL, timeout_ms, timeout_ms);
+    return call(rt, COMMAND_FLUSH, NULL, timeout_ms);
 }
 
 int si_runtime_close(si_runtime *rt, uint32_t timeout_ms) {
     if (!rt) return 0;
     si_runtime *expected = rt;
-    if (!atomic_compare_exchange_strong(&open_runtime, &expected, NULL)) return SI_ESTATE;
-    if (rt->owner != getpid()) return 0; /* a forked child: nothing of ours runs here */
+    if (!atomic_compare_exchange_strong(&current, &expected, NULL))
+        return atomic_load(&inherited) == rt ? 0 : SI_ESTATE; /* a forked child: nothing of ours runs here */
     int saved = errno;
-    int rc = call(rt, COMMAND_CLOSE, NULL, timeout_ms, timeout_ms + GRACE_MS);
-    si__probe_close();
+    uint32_t wait_ms = timeout_ms < UINT32_MAX - GRACE_MS ? timeout_ms + GRACE_MS : UINT32_MAX;
     pthread_mutex_lock(&rt->mutex);
-    int ended = rt->ended;
+    rt->close_wanted = 1;
+    rt->close_timeout_ms = timeout_ms;
+    rt->close_rc = SI_ETIMEDOUT;
+    uv_async_send(&rt->wake);
+    int ended = wait_for(rt, &rt->ended, wait_ms);
+    int rc = ended ? rt->close_rc : SI_ETIMEDOUT;
     pthread_mutex_unlock(&rt->mutex);
-    if (ended) {
-        pthread_join(rt->thread, NULL);
-        runtime_free(rt);
-    } else {
-        pthread_detach(rt->thread); /* it is in a long step; what it uses stays */
-    }
+    si__probe_close();
+    leave(rt, 0);
     errno = saved;
     return rc;
 }
@@ -328,11 +421,11 @@ int si_runtime_close(si_runtime *rt, uint32_t timeout_ms) {
 int si_profile_start(si_runtime *rt, const char *type, const char *workload) {
     if (!rt || !type) return SI_EINVAL;
     if (strcmp(type, "cpu") != 0) return SI_EUNAVAILABLE;
-    return call(rt, COMMAND_PROFILE_START, workload, 0, 5000);
+    return call(rt, COMMAND_PROFILE_START, workload, 5000);
 }
 
 int si_profile_stop(si_runtime *rt, const char *type) {
     if (!rt || !type) return SI_EINVAL;
     if (strcmp(type, "cpu") != 0) return SI_EUNAVAILABLE;
-    return call(rt, COMMAND_PROFILE_STOP, NULL, 0, 5000);
+    return call(rt, COMMAND_PROFILE_STOP, NULL, 5000);
 }

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { MAX_PATH_BYTES = 3000 }; /* names are put behind it in buffers of 4096 */
+
 static int env_flag(const char *name, int otherwise) {
     const char *value = getenv(name);
     if (!value || !*value) return otherwise;
@@ -119,6 +121,15 @@ static int check(const si_options *o, char *error, size_t error_bytes) {
         return fail(error, error_bytes, "agent_key", "must be 1 to 256 bytes without control characters");
     if (o->app_version && *o->app_version && !is_plain(o->app_version, 128))
         return fail(error, error_bytes, "app_version", "must be at most 128 bytes without control characters");
+    const struct {
+        const char *option, *path;
+    } paths[] = {{"ca_file", o->ca_file},
+                 {"rules_dir", o->rules_dir},
+                 {"state_dir", o->state_dir},
+                 {"channels_file", o->channels_file}};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (paths[i].path && strlen(paths[i].path) > MAX_PATH_BYTES)
+            return fail(error, error_bytes, paths[i].option, "must be at most 3000 bytes");
     return 0;
 }
 
@@ -140,7 +151,8 @@ int si__settings_new(si__settings **out, const si_options *o, char *error, size_
     char host[256] = "localhost";
     gethostname(host, sizeof host - 1);
     s->agent_key = copy_or(o->agent_key, "");
-    s->app_name = copy_or(o->app_name, program_invocation_short_name);
+    s->app_name =
+        copy_or(o->app_name, is_plain(program_invocation_short_name, 128) ? program_invocation_short_name : "unnamed");
     s->app_version = copy_or(o->app_version, "");
     s->app_environment = copy_or(o->app_environment, "default");
     s->host_name = copy_or(o->host_name, host);

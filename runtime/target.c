@@ -12,7 +12,7 @@
 #include "../collectors/native/probe.h"
 #include "ring/drain.h"
 
-enum { MAX_WAITING = 4, MAX_STALE = 1024, MAPS_MAX_BYTES = 64 * 1024 * 1024 };
+enum { MAX_WAITING = 4, MAX_STALE = 1024, MAPS_MAX_BYTES = 64 * 1024 * 1024, RETRY_NS = 1000000000 };
 
 typedef struct waiting {
     void (*ready)(void *arg);
@@ -33,6 +33,8 @@ struct si__target {
     uint32_t answering; /* modules_wanted that the running refresh answers */
     si__space *new_space;
     si__module_list new_modules;
+    int published;      /* 1: the last refresh made tables */
+    uint64_t failed_ns; /* when a refresh failed last; 0: it did not */
     size_t without_rows;
     uint64_t lost; /* told to the recorder so far */
     waiting waiting[MAX_WAITING];
@@ -137,10 +139,12 @@ static void refresh_work(void *arg) {
     si__target *t = arg;
     size_t length = 0;
     char *maps = read_maps(t->pid, &length);
+    t->published = 0;
     if (maps && length && si__module_list_parse(maps, length, &t->new_modules) == 0) {
         int published = si__unwind_publish(t->parts.cache, t->region, t->new_modules.items, t->new_modules.count,
                                            t->root, &t->without_rows);
         if (published >= 0) atomic_store(&t->region->modules_seen, t->answering);
+        t->published = published >= 0;
         si__drain_answer_stacks(t->drain, maps, length);
         keep_stale(&t->new_modules, &t->modules);
         t->new_space = si__space_new(t->parts.binaries, &t->new_modules, t->root);
@@ -162,6 +166,7 @@ static void refresh_after(void *arg) {
     }
     t->new_space = NULL;
     t->new_modules = (si__module_list){0};
+    t->failed_ns = t->published ? 0 : si__now_ns();
     t->refreshing = 0;
     waiting ready[MAX_WAITING];
     size_t count = t->waiting_count;
@@ -204,8 +209,9 @@ static double fullest(const si__target *t) {
 size_t si__target_drain(si__target *t, double *fill) {
     *fill = fullest(t);
     int outdated = atomic_load(&t->region->modules_wanted) != atomic_load(&t->region->modules_seen) ||
-                   si__drain_stacks_wanted(t->drain);
-    if (outdated && !t->ending) si__target_refresh(t, NULL, NULL);
+                   si__drain_stacks_wanted(t->drain) || t->waiting_count;
+    int wait = t->refreshing || (t->failed_ns && si__now_ns() - t->failed_ns < RETRY_NS);
+    if (outdated && !wait && !t->ending) si__target_refresh(t, NULL, NULL);
     if (!t->space || (t->refreshing && !t->ending)) return 0; /* pcs of new modules mean nothing yet */
     return si__drain_events(t->drain, on_event, t);
 }

@@ -64,7 +64,7 @@ int si__program_can_preload(const char *name, char *reason, size_t reason_bytes)
     if (!find(name, path, sizeof path)) return 1; /* exec will say it better */
     for (int hop = 0; hop < MAX_HOPS; hop++) {
         _Alignas(8) unsigned char head[HEAD_BYTES];
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0) return 1;
         ssize_t length = read(fd, head, sizeof head - 1);
         close(fd);

@@ -18,7 +18,7 @@
 #include "arguments.h"
 #include "command.h"
 
-enum { SCAN_MS = 1000, MAX_PROCESSES = 64, STOP_TIMEOUT_MS = 5000 };
+enum { SCAN_MS = 1000, SEARCH_EVERY = 10, MAX_PROCESSES = 64, STOP_TIMEOUT_MS = 5000 };
 
 typedef struct observed {
     pid_t pid;
@@ -34,6 +34,7 @@ typedef struct sidecar {
     uv_signal_t term, interrupt;
     observed processes[MAX_PROCESSES];
     size_t count;
+    unsigned scans;
     int stopping;
 } sidecar;
 
@@ -97,16 +98,16 @@ static void find_by_name(sidecar *s) {
         if (started && has_name(pid, comm, s->args.name)) observe(s, pid, started);
     }
     if (proc) closedir(proc);
-    si__agent_status(s->agent, "process", s->count ? "on" : "degraded", s->count ? "" : "no process of that name runs");
 }
 
 static void on_scan(uv_timer_t *timer) {
     sidecar *s = timer->data;
     forget_ended(s);
-    if (s->args.name)
-        find_by_name(s);
-    else if (s->count == 0)
-        stop(s);
+    if (!s->args.name && s->count == 0) stop(s);
+    if (!s->args.name) return;
+    /* To look at every process of a machine costs; to look at the known ones costs little. */
+    if (s->count == 0 || s->scans++ % SEARCH_EVERY == 0) find_by_name(s);
+    si__agent_status(s->agent, "process", s->count ? "on" : "degraded", s->count ? "" : "no process of that name runs");
 }
 
 static void on_agent_freed(void *arg) {
@@ -169,7 +170,11 @@ int si__command_sidecar(int argc, char **argv) {
         fprintf(stderr, "si sidecar: %s\n", error);
         return 2;
     }
-    uv_loop_init(&s.loop);
+    signal(SIGPIPE, SIG_IGN); /* a dashboard that hangs up in the middle of a TLS record */
+    if (uv_loop_init(&s.loop) != 0) {
+        fprintf(stderr, "si sidecar: no event loop: %s\n", strerror(errno));
+        return 1;
+    }
     rc = start(&s);
     if (rc) exit(rc);
     uv_run(&s.loop, UV_RUN_DEFAULT);

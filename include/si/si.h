@@ -67,7 +67,8 @@ typedef struct si_runtime si_runtime; /* opaque; one per process */
 /** Severity of a log message, lowest first. */
 typedef enum si_log_level { SI_LOG_DEBUG, SI_LOG_NOTICE, SI_LOG_WARN, SI_LOG_ERROR } si_log_level;
 
-/** Receives log messages. Called on the runtime's thread only; `message` is borrowed for the call. */
+/** Receives log messages. Called on the runtime's thread, or on the caller's within si_runtime_open; `message` is
+ * borrowed for the call. */
 typedef void (*si_log_fn)(void *log_data, si_log_level level, const char *message);
 
 /*
@@ -100,22 +101,25 @@ SI_API void si_options_init(si_options *options);
 
 /**
  * Starts the runtime: one thread for the loop, one for blocking work, samplers as the cadence says.
- * *out is NULL on error. One runtime per process: SI_EEXIST when one is open.
+ * *out is NULL on error. One runtime per process: SI_EEXIST when one is open, or still busy after its close.
  * Broken rules do not fail the open: the default rules are used and the error is logged.
- * Errors: SI_EINVAL, SI_ENOMEM, SI_EEXIST, SI_EIO. Any thread; not from a signal handler.
+ * Errors: SI_EINVAL, SI_ENOMEM, SI_EEXIST, SI_EIO, SI_EUNAVAILABLE (no shared memory for samples), SI_ETIMEDOUT (not
+ * up within 10 s). Any thread; not from a signal handler.
  */
 SI_API int si_runtime_open(si_runtime **out, const si_options *options);
 
 /**
  * Stops sampling, writes what is pending to the spool, tries one upload, and frees the runtime.
- * Returns within timeout_ms milliseconds (plus scheduling). SI_ETIMEDOUT: stopped, but reports are
- * left in the spool (or lost without a state_dir). NULL is allowed and returns 0. Any thread but the runtime's.
+ * Returns within timeout_ms plus half a second. SI_ETIMEDOUT: stopped, but reports are left in the spool (or lost
+ * without a state_dir). Other threads may be in calls on the same runtime: these return SI_ESTATE, as a second close
+ * does. NULL is allowed and returns 0. Any thread but the runtime's.
  */
 SI_API int si_runtime_close(si_runtime *runtime, uint32_t timeout_ms);
 
 /**
  * Asks for a report now instead of at the next cadence, and waits until it is handed over (to the
- * dashboard, or else to the spool), at most timeout_ms milliseconds. Errors: SI_EINVAL, SI_ETIMEDOUT.
+ * dashboard, or else to the spool), at most timeout_ms milliseconds. Errors: SI_EINVAL, SI_ENOMEM, SI_ETIMEDOUT,
+ * SI_ESTATE (closed, or in a forked child).
  */
 SI_API int si_runtime_flush(si_runtime *runtime, uint32_t timeout_ms);
 

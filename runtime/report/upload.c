@@ -60,6 +60,7 @@ struct si__upload {
     char *url, *proxy_url, *ca_file;
     struct curl_slist *headers; /* those that every request has */
     si__log_fn log;
+    void (*on_stored)(void *log_arg, const si__report_id *id);
     void *log_arg;
     int enabled;
 
@@ -203,6 +204,7 @@ static void apply_answer(si__upload *u, const si__answer *answer, uint64_t handl
         if (answer->kind == SI__ANSWER_DUPLICATE) u->state.duplicates++;
         note_success(u);
         settle_record(u, handle, SETTLE_ACK);
+        if (u->on_stored) u->on_stored(u->log_arg, &u->record.id);
         return;
     case SI__ANSWER_REJECTED:
         u->state.rejected++;
@@ -411,6 +413,7 @@ si__upload *si__upload_new(uv_loop_t *loop, si__worker *worker, si__spool *spool
     u->worker = worker;
     u->spool = spool;
     u->log = options->log;
+    u->on_stored = options->on_stored;
     u->log_arg = options->log_arg;
     STAILQ_INIT(&u->waiters);
     if (getrandom(&u->random, sizeof u->random, GRND_NONBLOCK) != (ssize_t)sizeof u->random)

@@ -21,6 +21,7 @@ typedef void (*si__log_fn)(void *arg, int level, const char *message);
 typedef struct si__upload_options {
     const char *dashboard_url, *agent_key, *proxy_url, *ca_file; /* copied */
     si__log_fn log;
+    void (*on_stored)(void *log_arg, const si__report_id *id); /* the dashboard has it; NULL: nobody wants to know */
     void *log_arg;
 } si__upload_options;
 
