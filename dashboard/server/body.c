@@ -19,9 +19,20 @@ struct si__body_codec {
     size_t raw_bytes, packed_bytes;
 };
 
+#define PAGE_BITS 9
+#define PAGE_NODES (1u << PAGE_BITS)
+
+typedef struct page { /* of nodes with neighbouring numbers: they were made together and are asked for together */
+    uint64_t known[PAGE_NODES / 64];
+    struct {
+        uint64_t count;
+        int64_t value;
+    } nodes[PAGE_NODES];
+} page;
+
 struct si__sum {
-    si__entry *slots; /* node UINT32_MAX: empty */
-    size_t capacity, count;
+    page **pages; /* by node >> PAGE_BITS; NULL: nothing there */
+    size_t page_count, count;
 };
 
 si__body_codec *si__body_codec_new(void) {
@@ -86,6 +97,12 @@ static int by_node(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+static int is_sorted(const si__entry *entries, size_t count) {
+    for (size_t i = 1; i < count; i++)
+        if (entries[i - 1].node > entries[i].node) return 0;
+    return 1;
+}
+
 static size_t join_equal(si__entry *entries, size_t count) {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
@@ -100,7 +117,7 @@ static size_t join_equal(si__entry *entries, size_t count) {
 }
 
 int si__body_encode(si__body_codec *codec, si__entry *entries, size_t count, const uint8_t **out, size_t *length) {
-    qsort(entries, count, sizeof *entries, by_node);
+    if (!is_sorted(entries, count)) qsort(entries, count, sizeof *entries, by_node);
     count = join_equal(entries, count);
     if (count > RAW_LIMIT / 32) return SI_ENOMEM;
     size_t most = 24 + count * 25, bound = ZSTD_compressBound(most); /* ids <= 5 bytes, counts and values <= 10 */
@@ -135,48 +152,38 @@ si__sum *si__sum_new(void) {
 
 void si__sum_free(si__sum *sum) {
     if (!sum) return;
-    free(sum->slots);
+    for (size_t i = 0; i < sum->page_count; i++) free(sum->pages[i]);
+    free(sum->pages);
     free(sum);
 }
 
-static size_t slot_of(uint32_t node, size_t capacity) {
-    return (size_t)((node * 0x9E3779B97F4A7C15ull) >> 32) & (capacity - 1);
+static page *make_page(si__sum *sum, size_t index) {
+    if (index >= sum->page_count) {
+        size_t count = sum->page_count * 2 > index + 1 ? sum->page_count * 2 : index + 64;
+        page **more = realloc(sum->pages, count * sizeof(page *));
+        if (!more) return NULL;
+        memset(more + sum->page_count, 0, (count - sum->page_count) * sizeof(page *));
+        sum->pages = more;
+        sum->page_count = count;
+    }
+    if (!sum->pages[index]) sum->pages[index] = calloc(1, sizeof(page));
+    return sum->pages[index];
 }
 
-static int grow(si__sum *sum, size_t wanted) {
-    if (wanted * 10 < sum->capacity * 7) return SI_OK;
-    size_t capacity = sum->capacity ? sum->capacity : 1024;
-    while (wanted * 10 >= capacity * 7) capacity *= 2;
-    si__entry *slots = malloc(capacity * sizeof *slots);
-    if (!slots) return SI_ENOMEM;
-    memset(slots, 0xff, capacity * sizeof *slots);
-    for (size_t i = 0; i < sum->capacity; i++) {
-        if (sum->slots[i].node == UINT32_MAX) continue;
-        size_t at = slot_of(sum->slots[i].node, capacity);
-        while (slots[at].node != UINT32_MAX) at = (at + 1) & (capacity - 1);
-        slots[at] = sum->slots[i];
-    }
-    free(sum->slots);
-    sum->slots = slots;
-    sum->capacity = capacity;
+static inline int add(si__sum *sum, uint32_t node, uint64_t count, int64_t value) {
+    size_t index = node >> PAGE_BITS, at = node & (PAGE_NODES - 1);
+    page *p = index < sum->page_count ? sum->pages[index] : NULL;
+    if (!p && !(p = make_page(sum, index))) return SI_ENOMEM;
+    uint64_t bit = 1ull << (at & 63);
+    sum->count += !(p->known[at >> 6] & bit);
+    p->known[at >> 6] |= bit;
+    p->nodes[at].count += count;
+    p->nodes[at].value = si__wrap_add(p->nodes[at].value, value);
     return SI_OK;
-}
-
-static void add(si__sum *sum, uint32_t node, uint64_t count, int64_t value) {
-    size_t at = slot_of(node, sum->capacity);
-    while (sum->slots[at].node != node && sum->slots[at].node != UINT32_MAX) at = (at + 1) & (sum->capacity - 1);
-    if (sum->slots[at].node == UINT32_MAX) {
-        sum->slots[at] = (si__entry){node, 0, 0};
-        sum->count++;
-    }
-    sum->slots[at].count += count;
-    sum->slots[at].value = si__wrap_add(sum->slots[at].value, value);
 }
 
 int si__sum_add(si__sum *sum, uint32_t node, uint64_t count, int64_t value) {
-    if (grow(sum, sum->count + 1)) return SI_ENOMEM;
-    add(sum, node, count, value);
-    return SI_OK;
+    return add(sum, node, count, value);
 }
 
 static int add_columns(si__sum *sum, const uint8_t *at, const uint8_t *end) {
@@ -207,8 +214,8 @@ static int add_columns(si__sum *sum, const uint8_t *at, const uint8_t *end) {
             if (!(values = get_varint(values, end, &word))) return SI_EFORMAT;
             value += unzigzag(word);
         }
-        if (node >= UINT32_MAX) return SI_EFORMAT;
-        add(sum, (uint32_t)node, samples, (int64_t)value);
+        if (node >= SI__NODE_LIMIT) return SI_EFORMAT;
+        if (add(sum, (uint32_t)node, samples, (int64_t)value)) return SI_ENOMEM;
     }
     return SI_OK;
 }
@@ -219,7 +226,6 @@ int si__sum_add_body(si__sum *sum, si__body_codec *codec, const uint8_t *data, s
     if (reserve(&codec->raw, &codec->raw_bytes, (size_t)raw + 1)) return SI_ENOMEM;
     size_t got = ZSTD_decompressDCtx(codec->decompress, codec->raw, codec->raw_bytes, data, length);
     if (ZSTD_isError(got)) return SI_EFORMAT;
-    if (grow(sum, sum->count + got / 2 + 1)) return SI_ENOMEM; /* an entry takes two bytes at least */
     return add_columns(sum, codec->raw, codec->raw + got);
 }
 
@@ -228,6 +234,12 @@ size_t si__sum_count(const si__sum *sum) {
 }
 
 void si__sum_entries(const si__sum *sum, si__entry *out) {
-    for (size_t i = 0; i < sum->capacity; i++)
-        if (sum->slots[i].node != UINT32_MAX) *out++ = sum->slots[i];
+    for (size_t i = 0; i < sum->page_count; i++) {
+        const page *p = sum->pages[i];
+        for (size_t word = 0; p && word < PAGE_NODES / 64; word++)
+            for (uint64_t left = p->known[word]; left; left &= left - 1) {
+                size_t at = word * 64 + (size_t)__builtin_ctzll(left);
+                *out++ = (si__entry){(uint32_t)(i << PAGE_BITS | at), p->nodes[at].count, p->nodes[at].value};
+            }
+    }
 }

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SI__NODE_LIMIT ((uint32_t)1 << 28) /* node numbers stay below */
+
 typedef struct si__entry {
     uint32_t node;
     uint64_t count; /* samples, executions or errors */
@@ -38,7 +40,7 @@ int si__sum_add(si__sum *sum, uint32_t node, uint64_t count, int64_t value); /* 
 int si__sum_add_body(si__sum *sum, si__body_codec *codec, const uint8_t *data,
                      size_t length); /* 0, SI_EFORMAT, SI_ENOMEM */
 size_t si__sum_count(const si__sum *sum);
-/* Writes all entries, in no order, to out, which has room for si__sum_count. */
+/* Writes all entries, in the order of their nodes, to out, which has room for si__sum_count. */
 void si__sum_entries(const si__sum *sum, si__entry *out);
 
 #endif

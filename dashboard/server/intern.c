@@ -13,14 +13,16 @@
 
 #include "places.h"
 
-#define CACHE_SLOTS ((size_t)1 << 20) /* nodes; 24 bytes each */
-#define FRAME_SLOTS ((size_t)1 << 17)
+#define FIRST_SLOTS ((size_t)1 << 12) /* tables grow with what is there: small ones stay in the processor's caches */
+#define NODE_SLOTS_MOST ((size_t)1 << 21) /* 16 bytes each; a full table starts again */
+#define FRAME_SLOTS_MOST ((size_t)1 << 18)
+#define ROOT_OF_APP 0x80000000u /* node numbers stay below: marks keys of an application's outermost calls */
 #define NODES_PER_APP 2000000
 #define UNRESOLVED_FRAMES 100000
 
 typedef struct node_slot {
-    uint64_t key; /* parent << 32 | frame, which is unique to one app because parents are, except below the root */
-    uint32_t app, id;
+    uint64_t key; /* caller << 32 | frame; a caller belongs to one application, and for the root it stands itself */
+    uint32_t id;
 } node_slot;
 
 typedef struct frame_slot {
@@ -37,7 +39,7 @@ struct si__intern {
     uint8_t key[16];
     node_slot *nodes;
     frame_slot *frames;
-    size_t node_used, frame_used;
+    size_t node_slots, frame_slots, node_used, frame_used;
     int64_t unresolved;  /* -1: not counted yet */
     int64_t newest_node; /* -1: not asked yet */
     app_nodes apps[64];  /* counted lazily; a full table starts again */
@@ -49,8 +51,9 @@ si__intern *si__intern_new(si__db *db) {
     if (!intern) return NULL;
     intern->db = db;
     intern->unresolved = intern->newest_node = -1;
-    intern->nodes = calloc(CACHE_SLOTS, sizeof *intern->nodes);
-    intern->frames = calloc(FRAME_SLOTS, sizeof *intern->frames);
+    intern->node_slots = intern->frame_slots = FIRST_SLOTS;
+    intern->nodes = calloc(FIRST_SLOTS, sizeof *intern->nodes);
+    intern->frames = calloc(FIRST_SLOTS, sizeof *intern->frames);
     sqlite3_stmt *read = si__db_prepare(db, "SELECT value FROM meta WHERE key='hash_key'");
     int found = intern->nodes && intern->frames && si__db_step(db, read) == 1 && sqlite3_column_bytes(read, 0) == 16;
     if (found) memcpy(intern->key, sqlite3_column_blob(read, 0), 16);
@@ -68,8 +71,8 @@ void si__intern_free(si__intern *intern) {
 }
 
 void si__intern_forget(si__intern *intern) {
-    memset(intern->nodes, 0, CACHE_SLOTS * sizeof *intern->nodes);
-    memset(intern->frames, 0, FRAME_SLOTS * sizeof *intern->frames);
+    memset(intern->nodes, 0, intern->node_slots * sizeof *intern->nodes);
+    memset(intern->frames, 0, intern->frame_slots * sizeof *intern->frames);
     intern->node_used = intern->frame_used = intern->app_count = 0;
     intern->unresolved = intern->newest_node = -1;
 }
@@ -120,32 +123,45 @@ static int insert_frame(si__intern *intern, const si__frame *frame, const char *
     return SI_OK;
 }
 
-static void remember_frame(si__intern *intern, const uint8_t hash[16], uint32_t id) {
-    if (intern->frame_used * 10 > FRAME_SLOTS * 7) {
-        memset(intern->frames, 0, FRAME_SLOTS * sizeof *intern->frames);
-        intern->frame_used = 0;
-    }
+static size_t frame_at(const si__intern *intern, const uint8_t hash[16]) {
     uint64_t first;
     memcpy(&first, hash, sizeof first);
-    size_t at = first & (FRAME_SLOTS - 1);
-    while (intern->frames[at].id) at = (at + 1) & (FRAME_SLOTS - 1);
-    memcpy(intern->frames[at].hash, hash, 16);
-    intern->frames[at].id = id;
-    intern->frame_used++;
+    size_t at = first & (intern->frame_slots - 1);
+    while (intern->frames[at].id && memcmp(intern->frames[at].hash, hash, 16) != 0)
+        at = (at + 1) & (intern->frame_slots - 1);
+    return at;
 }
 
-static uint32_t recall_frame(const si__intern *intern, const uint8_t hash[16]) {
-    uint64_t first;
-    memcpy(&first, hash, sizeof first);
-    size_t at = first & (FRAME_SLOTS - 1);
-    while (intern->frames[at].id && memcmp(intern->frames[at].hash, hash, 16) != 0) at = (at + 1) & (FRAME_SLOTS - 1);
-    return intern->frames[at].id;
+/* Makes room for one more. Without memory for a larger table, the table there is starts again. */
+static void make_frame_room(si__intern *intern) {
+    if (intern->frame_used * 10 <= intern->frame_slots * 6) return;
+    frame_slot *old = intern->frames, *more = NULL;
+    size_t slots = intern->frame_slots;
+    if (slots < FRAME_SLOTS_MOST) more = calloc(slots * 2, sizeof *more);
+    if (!more) {
+        memset(old, 0, slots * sizeof *old);
+        intern->frame_used = 0;
+        return;
+    }
+    intern->frames = more;
+    intern->frame_slots = slots * 2;
+    for (size_t i = 0; i < slots; i++)
+        if (old[i].id) more[frame_at(intern, old[i].hash)] = old[i];
+    free(old);
+}
+
+static void remember_frame(si__intern *intern, const uint8_t hash[16], uint32_t id) {
+    make_frame_room(intern);
+    frame_slot *slot = &intern->frames[frame_at(intern, hash)];
+    memcpy(slot->hash, hash, 16);
+    slot->id = id;
+    intern->frame_used++;
 }
 
 static int frame_id(si__intern *intern, const si__frame *frame, uint32_t *id) {
     uint8_t hash[16];
     hash_frame(intern, frame, frame->function, hash);
-    if ((*id = recall_frame(intern, hash)) != 0) return SI_OK;
+    if ((*id = intern->frames[frame_at(intern, hash)].id) != 0) return SI_OK;
     int64_t found = find_frame(intern, hash);
     if (!found) {
         int unresolved = is_unresolved(frame->function);
@@ -167,25 +183,32 @@ static int frame_id(si__intern *intern, const si__frame *frame, uint32_t *id) {
 
 /* ---- Nodes ---- */
 
-static size_t node_at(uint64_t key, uint32_t app) {
-    return (size_t)(((key ^ (key >> 29) ^ app) * 0x9E3779B97F4A7C15ull) >> 40) & (CACHE_SLOTS - 1);
+static size_t node_at(const si__intern *intern, uint64_t key) {
+    size_t at = (size_t)(((key ^ (key >> 29)) * 0x9E3779B97F4A7C15ull) >> 32) & (intern->node_slots - 1);
+    while (intern->nodes[at].id && intern->nodes[at].key != key) at = (at + 1) & (intern->node_slots - 1);
+    return at;
 }
 
-static uint32_t recall_node(const si__intern *intern, uint32_t app, uint64_t key) {
-    size_t at = node_at(key, app);
-    while (intern->nodes[at].id && (intern->nodes[at].key != key || intern->nodes[at].app != app))
-        at = (at + 1) & (CACHE_SLOTS - 1);
-    return intern->nodes[at].id;
-}
-
-static void remember_node(si__intern *intern, uint32_t app, uint64_t key, uint32_t id) {
-    if (intern->node_used * 10 > CACHE_SLOTS * 7) {
-        memset(intern->nodes, 0, CACHE_SLOTS * sizeof *intern->nodes);
+static void make_node_room(si__intern *intern) { /* as make_frame_room */
+    if (intern->node_used * 10 <= intern->node_slots * 6) return;
+    node_slot *old = intern->nodes, *more = NULL;
+    size_t slots = intern->node_slots;
+    if (slots < NODE_SLOTS_MOST) more = calloc(slots * 2, sizeof *more);
+    if (!more) {
+        memset(old, 0, slots * sizeof *old);
         intern->node_used = 0;
+        return;
     }
-    size_t at = node_at(key, app);
-    while (intern->nodes[at].id) at = (at + 1) & (CACHE_SLOTS - 1);
-    intern->nodes[at] = (node_slot){key, app, id};
+    intern->nodes = more;
+    intern->node_slots = slots * 2;
+    for (size_t i = 0; i < slots; i++)
+        if (old[i].id) more[node_at(intern, old[i].key)] = old[i];
+    free(old);
+}
+
+static void remember_node(si__intern *intern, uint64_t key, uint32_t id) {
+    make_node_room(intern);
+    intern->nodes[node_at(intern, key)] = (node_slot){key, id};
     intern->node_used++;
 }
 
@@ -207,8 +230,8 @@ static int64_t newest_node(si__intern *intern) {
 }
 
 static int node_id(si__intern *intern, int64_t app, uint32_t parent, uint32_t frame, uint32_t *id) {
-    uint64_t key = (uint64_t)parent << 32 | frame;
-    if ((*id = recall_node(intern, (uint32_t)app, key)) != 0) return SI_OK;
+    uint64_t key = (uint64_t)(parent ? parent : ROOT_OF_APP | (uint32_t)app) << 32 | frame;
+    if ((*id = intern->nodes[node_at(intern, key)].id) != 0) return SI_OK;
     sqlite3_stmt *find = si__db_prepare(intern->db, "SELECT id FROM node WHERE app=? AND parent=? AND frame=?");
     int64_t found = si__db_int(intern->db, si__db_bind(find, "iuu", app, parent, frame), 0);
     if (!found) {
@@ -224,7 +247,7 @@ static int node_id(si__intern *intern, int64_t app, uint32_t parent, uint32_t fr
         found = intern->newest_node = sqlite3_last_insert_rowid(intern->db->sql);
     }
     *id = (uint32_t)found;
-    remember_node(intern, (uint32_t)app, key, *id);
+    remember_node(intern, key, *id);
     return SI_OK;
 }
 

@@ -53,80 +53,79 @@ si__place si__places_get(si__places *places, si__db *db, uint32_t node) {
     return (si__place){(uint32_t)(place >> 32), (uint32_t)place};
 }
 
-static int by_node(const void *a, const void *b) {
-    uint32_t x = ((const si__branch *)a)->node, y = ((const si__branch *)b)->node;
-    return (x > y) - (x < y);
+/* ---- Trees ---- */
+
+/* Nodes as bits, and how many stand before each word: the place of a node among those that are set, at once. */
+typedef struct node_set {
+    uint64_t *words;
+    uint32_t *before;
+    size_t word_count, count;
+} node_set;
+
+static int has(const node_set *set, uint32_t node) {
+    return (set->words[node / 64] >> (node % 64) & 1) != 0;
 }
 
-/* Callers have smaller numbers than what they call, so sorted by number callers come first. */
-static size_t index_of(const si__branch *branches, size_t count, uint32_t node) {
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (branches[middle].node < node)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+static uint32_t place_of(const node_set *set, uint32_t node) {
+    uint64_t below = set->words[node / 64] & ((1ull << (node % 64)) - 1);
+    return set->before[node / 64] + (uint32_t)__builtin_popcountll(below);
 }
 
-/* Adds every caller that is not in the sum itself, with nothing of its own. */
-static int add_callers(si__places *places, si__db *db, si__sum *all, const si__entry *entries, size_t count) {
-    if (si__sum_add(all, 0, 0, 0)) return SI_ENOMEM;
+/* The entries' nodes with all their callers, up to the root. 0 or SI_ENOMEM. */
+static int collect(si__places *places, si__db *db, const si__entry *entries, size_t count, node_set *set) {
+    set->word_count =
+        (count ? entries[count - 1].node : 0) / 64 + 1; /* callers have smaller numbers than what they call */
+    set->words = calloc(set->word_count, sizeof *set->words);
+    set->before = calloc(set->word_count, sizeof *set->before);
+    if (!set->words || !set->before) return SI_ENOMEM;
+    set->words[0] = 1; /* the root */
     for (size_t i = 0; i < count; i++) {
-        uint32_t node = entries[i].node;
-        size_t before;
-        do {
-            before = si__sum_count(all);
-            if (si__sum_add(all, node, 0, 0)) return SI_ENOMEM;
+        for (uint32_t node = entries[i].node; !has(set, node);) {
+            set->words[node / 64] |= 1ull << (node % 64);
             uint32_t parent = si__places_get(places, db, node).parent;
             node = parent < node ? parent : 0; /* a damaged row cannot send us round in circles */
-        } while (node && si__sum_count(all) > before);
+        }
     }
-    for (size_t i = 0; i < count; i++)
-        if (si__sum_add(all, entries[i].node, entries[i].count, entries[i].value)) return SI_ENOMEM;
+    for (size_t i = 0; i < set->word_count; i++) {
+        set->before[i] = (uint32_t)set->count;
+        set->count += (size_t)__builtin_popcountll(set->words[i]);
+    }
     return SI_OK;
 }
 
+static void fill(si__places *places, si__db *db, const node_set *set, const si__entry *entries, size_t count,
+                 si__branch *branches) {
+    size_t n = 0;
+    for (size_t i = 0; i < set->word_count; i++)
+        for (uint64_t left = set->words[i]; left; left &= left - 1)
+            branches[n++].node = (uint32_t)(i * 64 + (size_t)__builtin_ctzll(left));
+    for (size_t i = 0; i < count; i++) {
+        si__branch *branch = &branches[place_of(set, entries[i].node)];
+        branch->self = branch->total = entries[i].value;
+        branch->self_count = branch->total_count = entries[i].count;
+    }
+    for (size_t i = n; i-- > 1;) { /* callees before their callers: totals go up */
+        si__place place = si__places_get(places, db, branches[i].node);
+        branches[i].frame = place.frame;
+        branches[i].parent = place.parent < branches[i].node ? place_of(set, place.parent) : 0;
+        si__branch *caller = &branches[branches[i].parent];
+        caller->total = si__wrap_add(caller->total, branches[i].total);
+        caller->total_count += branches[i].total_count;
+    }
+}
+
 int si__places_tree(si__places *places, si__db *db, const si__sum *sum, si__branch **out, size_t *count) {
-    size_t own = si__sum_count(sum), n = 0;
-    si__sum *all = si__sum_new();
+    size_t own = si__sum_count(sum);
+    node_set set = {0};
     si__entry *entries = malloc((own + 1) * sizeof *entries);
-    si__branch *branches = NULL;
-    int failed = all && entries ? SI_OK : SI_ENOMEM;
-    if (!failed) {
-        si__sum_entries(sum, entries);
-        failed = add_callers(places, db, all, entries, own);
-    }
-    if (!failed) {
-        n = si__sum_count(all);
-        free(entries);
-        entries = malloc(n * sizeof *entries);
-        branches = calloc(n, sizeof *branches);
-        failed = entries && branches ? SI_OK : SI_ENOMEM;
-    }
-    if (!failed) {
-        si__sum_entries(all, entries);
-        for (size_t i = 0; i < n; i++)
-            branches[i] = (si__branch){entries[i].node, 0, 0, entries[i].value, entries[i].value, entries[i].count,
-                                       entries[i].count};
-        qsort(branches, n, sizeof *branches, by_node);
-        for (size_t i = n; i-- > 1;) {
-            si__place place = si__places_get(places, db, branches[i].node);
-            branches[i].frame = place.frame;
-            branches[i].parent = (uint32_t)(place.parent < branches[i].node ? index_of(branches, i, place.parent) : 0);
-            si__branch *caller = &branches[branches[i].parent];
-            caller->total = si__wrap_add(caller->total, branches[i].total);
-            caller->total_count += branches[i].total_count;
-        }
-    }
-    si__sum_free(all);
+    int failed = entries ? SI_OK : SI_ENOMEM;
+    if (entries) si__sum_entries(sum, entries);
+    failed = failed ? failed : collect(places, db, entries, own, &set);
+    *out = failed ? NULL : calloc(set.count, sizeof **out);
+    if (*out) fill(places, db, &set, entries, own, *out);
+    *count = set.count;
     free(entries);
-    if (failed)
-        free(branches);
-    else
-        *out = branches;
-    *count = n;
-    return failed;
+    free(set.words);
+    free(set.before);
+    return *out ? SI_OK : SI_ENOMEM;
 }

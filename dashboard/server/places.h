@@ -10,7 +10,7 @@
 #include "body.h"
 #include "db.h"
 
-#define SI__PLACES_LIMIT ((int64_t)1 << 28) /* node ids stay below */
+#define SI__PLACES_LIMIT ((int64_t)SI__NODE_LIMIT)
 
 typedef struct si__places si__places;
 typedef struct si__place {
