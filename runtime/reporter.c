@@ -178,13 +178,13 @@ static void add_history(si__reporter *r, si__series_kind kind, const char *name,
 }
 
 static void remember_profile(si__reporter *r, const si__report_profile *p) {
-    double whole = (double)p->duration_ns * p->cores;
-    if (!p->tree || whole <= 0) return;
-    add_history(r, SI__SERIES_PROFILE, p->type, (double)si__calltree_total_value(p->tree) / whole);
+    double percent_ns = (double)p->duration_ns * p->cores / 100; /* what a percent of the cores had to give */
+    if (!p->tree || percent_ns <= 0) return;
+    add_history(r, SI__SERIES_PROFILE, p->type, (double)si__calltree_total_value(p->tree) / percent_ns);
     for (size_t i = 0; i < r->callsite_count; i++) {
         char name[200];
         snprintf(name, sizeof name, "%s|%s", p->type, r->callsites[i].name);
-        add_history(r, SI__SERIES_CALLSITE, name, (double)r->callsites[i].total / whole);
+        add_history(r, SI__SERIES_CALLSITE, name, (double)r->callsites[i].total / percent_ns);
     }
 }
 

@@ -19,7 +19,7 @@ typedef struct si__series si__series;
 typedef enum si__series_kind {
     SI__SERIES_METRIC,   /* "process.cpu.utilization" */
     SI__SERIES_PROFILE,  /* a profile type's total: "cpu", in % of the available cores */
-    SI__SERIES_CALLSITE, /* "cpu|function (module)": a call's total, in the profile's unit */
+    SI__SERIES_CALLSITE, /* "cpu|function (module)": a call's total, as the profile's */
     SI__SERIES_SEGMENT,  /* "checkout|p50", "|p95", "|p99" in ms, "checkout|count" per minute, "checkout|errors" */
     SI__SERIES_ERROR     /* group: errors per 60 s */
 } si__series_kind;
