@@ -10,6 +10,7 @@
 #include "rollup.h"
 
 #define ROUND_MS 60000
+#define LAST_HOUR_MS 3600000
 #define ROWS_A_STEP 1000
 #define SERIES_A_STEP 50
 #define RAW_POINTS_MS (3 * 86400000ll)
@@ -26,8 +27,9 @@ void si__upkeep_size(si__db *db, uint64_t *used_bytes, uint64_t *free_bytes) {
     *free_bytes = (uint64_t)(unused * page);
 }
 
-/* Telemetry before this goes. When there is too much of it, the cut moves up from the oldest by an hour a round. */
-static int64_t cut_of(si__tx *tx, const si__upkeep *upkeep) {
+/* Telemetry before this goes. When there is too much of it, each round takes the oldest fiftieth of its time. */
+static int64_t cut_of(si__tx *tx, si__upkeep *upkeep) {
+    upkeep->hurry = 0;
     int64_t cut = tx->now_ms - upkeep->retention_ms;
     uint64_t used, unused;
     si__upkeep_size(tx->db, &used, &unused);
@@ -35,8 +37,11 @@ static int64_t cut_of(si__tx *tx, const si__upkeep *upkeep) {
     int disk_low = statvfs(upkeep->data_dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < FREE_DISK_FLOOR &&
                    unused < FREE_PAGES_ENOUGH; /* deleting makes room inside the file, which is what new reports need */
     if (!disk_low && (!upkeep->max_bytes || used <= upkeep->max_bytes)) return cut;
-    int64_t oldest = si__db_int(tx->db, si__db_prepare(tx->db, "SELECT min(start_ms) FROM profile"), cut);
-    int64_t sooner = oldest + 3600000;
+    int64_t oldest = si__db_int(tx->db, si__db_prepare(tx->db, "SELECT min(start_ms) FROM profile"), tx->now_ms);
+    int64_t some = (tx->now_ms - oldest) / 50, sooner = oldest + (some > 3600000 ? some : 3600000);
+    if (sooner > tx->now_ms - LAST_HOUR_MS)
+        return cut; /* call trees are never deleted: what is left may be those alone */
+    upkeep->hurry = 1;
     return sooner > cut ? sooner : cut;
 }
 
@@ -85,8 +90,8 @@ static int delete_points(si__tx *tx, si__upkeep *upkeep) {
 /* Sources that said nothing for longer than anything of theirs is kept. */
 static int delete_sources(si__tx *tx, int64_t before_ms) {
     static const char *const statements[] = {
-        "DELETE FROM point WHERE series IN (SELECT id FROM series WHERE source IN (SELECT id FROM source WHERE "
-        "last_seen_ms<?))",
+        ("DELETE FROM point WHERE series IN (SELECT id FROM series WHERE source IN (SELECT id FROM source WHERE "
+         "last_seen_ms<?))"),
         "DELETE FROM series WHERE source IN (SELECT id FROM source WHERE last_seen_ms<?)",
         "DELETE FROM context WHERE source IN (SELECT id FROM source WHERE last_seen_ms<?)",
         "DELETE FROM source WHERE last_seen_ms<?",
@@ -156,6 +161,6 @@ int si__upkeep_step(si__tx *tx, si__upkeep *upkeep) {
     if (upkeep->phase++ < 11) return 1;
     upkeep->phase = 0;
     upkeep->cut_ms = 0;
-    upkeep->next_ms = tx->now_ms + ROUND_MS;
+    upkeep->next_ms = tx->now_ms + (upkeep->hurry ? 0 : ROUND_MS);
     return 0;
 }

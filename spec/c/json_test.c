@@ -129,8 +129,8 @@ static void test_bad_utf8_is_repaired(void **state) {
                                            "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz",
                                            "\xef\xbf\xbd",
                                            "\xef\xbf\xbdx",
-                                           "\xef\xbf\xbd"
-                                           "A",
+                                           ("\xef\xbf\xbd"
+                                            "A"),
                                            "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd",
                                            "\xef\xbf\xbd\xef\xbf\xbd"};
     int i = 0;

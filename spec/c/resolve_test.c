@@ -17,8 +17,14 @@
 static uint64_t pcs[64];
 static size_t pc_count;
 
+#ifdef __clang__
+#define NEVER_MERGED __attribute__((noinline))
+#else
+#define NEVER_MERGED __attribute__((noinline, noclone))
+#endif
+
 /* Not recursive, not inlined, no tail calls: each is a frame of its own. */
-__attribute__((noinline, noclone)) static int level_three(void) {
+NEVER_MERGED static int level_three(void) {
     pc_count = walk_here(pcs, 64);
     return (int)pc_count;
 }
@@ -26,7 +32,7 @@ static inline __attribute__((always_inline)) int level_two(void) {
     return level_three() + 1;
 }
 static const uint32_t level_two_line = __LINE__ - 2; /* the call */
-__attribute__((noinline, noclone)) static int level_one(void) {
+NEVER_MERGED static int level_one(void) {
     return level_two() + 1;
 }
 static const uint32_t level_one_line = __LINE__ - 2; /* the call */
