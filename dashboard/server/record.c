@@ -206,10 +206,11 @@ int si__record_source(si__record *record) {
 
 /* 1: the report is new and noted; 0: stored before; negative: SI_E*. */
 static int enter_ledger(si__tx *tx, int64_t app, const si__report_id *id) {
-    uint8_t key[40];
-    memcpy(key, id->agent, 16);
-    memcpy(key + 16, id->boot, 16);
-    for (int i = 0; i < 8; i++) key[32 + i] = (uint8_t)(id->sequence >> (56 - 8 * i));
+    uint8_t whole[40], key[16]; /* half the size on disk, twice */
+    memcpy(whole, id->agent, 16);
+    memcpy(whole + 16, id->boot, 16);
+    for (int i = 0; i < 8; i++) whole[32 + i] = (uint8_t)(id->sequence >> (56 - 8 * i));
+    crypto_generichash(key, sizeof key, whole, sizeof whole, NULL, 0);
     sqlite3_stmt *insert = si__db_prepare(tx->db, "INSERT OR IGNORE INTO ledger(app,id,received_ms) VALUES(?,?,?)");
     int failed = si__db_run(tx->db, si__db_bind(insert, "ibi", app, key, sizeof key, tx->now_ms));
     return failed ? failed : sqlite3_changes(tx->db->sql) > 0;

@@ -28,7 +28,7 @@ static const char *const migrations[] = {
     " app_version TEXT NOT NULL, UNIQUE(source, hash));"
     "CREATE TABLE app_version(app INTEGER NOT NULL, version TEXT NOT NULL, first_seen_ms INTEGER NOT NULL,"
     " PRIMARY KEY(app, version)) WITHOUT ROWID;"
-    /* Every report that was stored, by its id: what makes a replay a duplicate. */
+    /* Every report that was stored, by the hash of its id: what makes a replay a duplicate. */
     "CREATE TABLE ledger(app INTEGER NOT NULL, id BLOB NOT NULL, received_ms INTEGER NOT NULL, PRIMARY KEY(app, id)) "
     "WITHOUT ROWID;"
     "CREATE INDEX ledger_received ON ledger(received_ms);"

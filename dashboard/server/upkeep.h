@@ -14,6 +14,7 @@ typedef struct si__upkeep {
     int64_t series_after; /* how far this round has come */
     int64_t cut_ms;       /* of this round */
     int phase;
+    int hurry; /* there is too much: the next round follows at once */
 } si__upkeep;
 
 int si__upkeep_step(si__tx *tx, si__upkeep *upkeep); /* 1: there is more to do; 0: not now; or SI_E* */
