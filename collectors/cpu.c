@@ -17,6 +17,7 @@
 #include "collector.h"
 #include "native/hook.h"
 #include "native/probe.h"
+#include "native/sandbox.h"
 #include "native/signal.h"
 #include "native/thread.h"
 #include "native/timer.h"
@@ -68,7 +69,7 @@ static void record(si__region *region, si__slot *slot, uint64_t ticks, uint64_t 
 static si__thread *thread_of_tick(const siginfo_t *info) {
     si__thread *thread = info->si_value.sival_ptr, *self = si__thread_self();
     if (self == thread) return self;
-    if (!si__thread_is_mine(thread)) return NULL;
+    if (si__sandboxed() || !si__thread_is_mine(thread)) return NULL;
     if (!self) {
         si__thread_adopt(thread);
         return thread;
@@ -98,7 +99,7 @@ static uint64_t account(si__region *region, si__thread *thread, const siginfo_t 
     thread->held = keep ? held : 0;
     int look = thread->ticks % NAME_EVERY_TICKS < ticks;
     atomic_store_explicit(&thread->arming, 0, memory_order_release);
-    if (look) prctl(PR_GET_NAME, thread->slot->name);
+    if (look && !si__sandboxed()) prctl(PR_GET_NAME, thread->slot->name);
     return keep ? 0 : held;
 }
 
@@ -114,7 +115,7 @@ static void tick(int signal, siginfo_t *info, void *ucontext) {
     if (region && thread->slot) {
         uint64_t period_ns = 0, ticks = account(region, thread, info, &period_ns);
         if (ticks) record(region, thread->slot, ticks, period_ns, ucontext);
-        si__timer_follow(region, thread);
+        if (!si__sandboxed()) si__timer_follow(region, thread);
     }
     errno = saved;
 }
@@ -137,6 +138,7 @@ static void thread_started(si__thread *thread, int self) {
 }
 
 static void thread_ended(si__thread *thread, int self) {
+    if (si__sandboxed()) return; /* the timer of a thread that is gone does not run */
     si__timer_stop(thread);
     if (self) si__timer_settle(thread);
 }
@@ -195,7 +197,10 @@ static int start(char *reason, size_t reason_bytes) {
 static void stop(void) {
     si__hook_remove();
     si__threads_watch(NULL);
-    for (uint32_t i = 0; i < SI__SLOT_COUNT; i++) si__timer_stop(si__thread_at(i));
+    /* Only records that were used once: in the others, the number of a timer is that of somebody else's first one. */
+    const si__region *region = si__probe_region_made();
+    uint32_t used = region ? atomic_load_explicit(&region->slots_used, memory_order_acquire) : 0;
+    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) si__timer_stop(si__thread_at(i));
 }
 
 void si__threads_rearm(void) {

@@ -150,6 +150,10 @@ static void on_fatal(int signal, siginfo_t *info, void *ucontext) {
     if (info->si_code <= 0) syscall(SYS_tgkill, getpid(), tid, signal);
 }
 
+void si__crash_forget_fatal(void) {
+    for (int i = 0; i < CRASH_SIGNALS; i++) si__signal_restore_default(crash_signals[i]);
+}
+
 void si__crash_record_fatal(void) {
     for (int i = 0; i < CRASH_SIGNALS; i++) si__signal_replace_default(crash_signals[i], on_fatal);
 }

@@ -9,4 +9,7 @@
  */
 void si__crash_record_fatal(void);
 
+/* The default actions are back: recording would make calls that the process is about to forbid itself. */
+void si__crash_forget_fatal(void);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include "crash.h"
 #include "native/probe.h"
+#include "native/sandbox.h"
 #include "native/thread.h"
 #include "preload_hello.h"
 
@@ -59,6 +60,7 @@ __attribute__((constructor)) static void start(void) {
 /* A program that ends before the agent has tables for what it loaded last would leave stacks without names. */
 __attribute__((destructor)) static void finish(void) {
     int saved = errno;
+    if (si__sandboxed()) return;
     si__probe_settle();
     si__region *region = si__probe_region();
     if (region && atomic_load_explicit(&region->modules_wanted, memory_order_acquire) !=

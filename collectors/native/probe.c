@@ -15,6 +15,7 @@
 #include "../collector.h"
 #include "fork.h"
 #include "hook.h"
+#include "sandbox.h"
 #include "si/si.h"
 #include "signal.h"
 #include "thread.h"
@@ -92,7 +93,7 @@ static void after_fork(void) {
 
 static void in_child(void) {
     int saved = errno;
-    if (!observing || !options_now.preloaded) {
+    if (!observing || !options_now.preloaded || si__sandboxed()) {
         observing = 0;
         atomic_store(&descriptor, -1); /* stays open, close-on-exec, until the child opens a probe of its own */
         si__threads_forked(0);
@@ -194,7 +195,7 @@ si__region *si__probe_region_needed(void) {
     si__region *region = si__probe_region();
     if (region || !atomic_load_explicit(&put_off, memory_order_relaxed)) return region;
     if (!atomic_load_explicit(&si__owner_get()->alive, memory_order_relaxed)) return NULL;
-    if (si__thread_self() != si__thread_at(0) || !atomic_exchange(&put_off, 0)) return NULL;
+    if (si__sandboxed() || si__thread_self() != si__thread_at(0) || !atomic_exchange(&put_off, 0)) return NULL;
     int fd = -1, error = 0;
     region = make_region(&fd, &error);
     if (!region) return NULL;
@@ -211,9 +212,13 @@ si__region *si__probe_region_needed(void) {
 
 void si__probe_settle(void) {
     si__thread *self = si__thread_self();
-    if (self && atomic_load_explicit(&si__owner_get()->alive, memory_order_relaxed) &&
+    if (self && !si__sandboxed() && atomic_load_explicit(&si__owner_get()->alive, memory_order_relaxed) &&
         self->tid == (int32_t)syscall(SYS_gettid))
         si__timer_settle(self);
+}
+
+si__region *si__probe_region_made(void) {
+    return atomic_load(&si__owner_get()->made);
 }
 
 void si__probe_close(void) {

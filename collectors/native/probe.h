@@ -41,6 +41,9 @@ int si__probe_open_later(const si__probe_options *options);
 /* The region, made now if it was put off. NULL: inert. Async-signal-safe. */
 si__region *si__probe_region_needed(void);
 
+/* The region that this process has made, also while the probe is closed; NULL: none. */
+si__region *si__probe_region_made(void);
+
 /* Preload: the process is about to exit. Accounts the main thread's CPU time since its last tick. Host thread. */
 void si__probe_settle(void);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "hook.h"
+#include "sandbox.h"
 #include "si/si.h"
 #include "thread.h"
 
@@ -170,12 +171,23 @@ int si__signal_replace_default(int signal, si__signal_handler handler) {
     return si__libc_real.sigaction(signal, &action, NULL);
 }
 
+void si__signal_restore_default(int signal) {
+    struct sigaction action;
+    si__signal_handler ours = atomic_exchange(&defaults[signal], NULL);
+    if (!ours || si__libc_real.sigaction(signal, NULL, &action) != 0) return;
+    if (!(action.sa_flags & SA_SIGINFO) || action.sa_sigaction != ours) return;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    si__libc_real.sigaction(signal, &action, NULL);
+}
+
 /* ---- Wrappers ---- */
 
 /* This thread's record, unless a vfork child runs on its memory. */
 static si__thread *own_thread(void) {
     si__thread *self = si__thread_self();
-    if (!self || !self->tid || self->tid != (int32_t)syscall(SYS_gettid)) return NULL;
+    if (!self || !self->tid) return NULL;
+    if (!si__sandboxed() && self->tid != (int32_t)syscall(SYS_gettid)) return NULL;
     return self;
 }
 

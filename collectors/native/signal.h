@@ -33,6 +33,9 @@ int si__signal_block(int block);
  * action. */
 int si__signal_replace_default(int signal, si__signal_handler handler);
 
+/* Undoes it: the default action is back, unless the host has set one. */
+void si__signal_restore_default(int signal);
+
 /* Ends the process by `signal`, as if no handler had been there. */
 void si__signal_die(int signal);
 

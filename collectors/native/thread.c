@@ -14,6 +14,7 @@
 #include "discover.h"
 #include "fork.h"
 #include "hook.h"
+#include "sandbox.h"
 #include "signal.h"
 
 extern void *__libc_stack_end; /* the dynamic linker's: where the main thread's stack began */
@@ -276,7 +277,7 @@ static void *thread_main(void *record) {
 int si__wrap_pthread_create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(void *), void *argument) {
     int saved = errno;
     si__region *region = si__probe_region_needed();
-    si__thread *thread = region ? claim(region, 0) : NULL;
+    si__thread *thread = region && !si__sandboxed() ? claim(region, 0) : NULL;
     if (!thread) {
         errno = saved;
         return si__libc_real.pthread_create(out, attr, start, argument);
@@ -296,6 +297,7 @@ si__slot *si__thread_slot(void) {
     si__region *region = si__probe_region();
     if (!region || self_now == &refused) return NULL;
     if (self_now && self_now->slot) return self_now->slot;
+    if (si__sandboxed()) return NULL;
     int saved = errno;
     int32_t tid = own_tid();
     si__thread *thread = si__thread_is_ignored(tid) ? NULL : find(region, tid, NULL);
@@ -349,7 +351,7 @@ void si__thread_enter(si__region *region) {
 void si__threads_forked(int observed) {
     si__thread *parent = si__thread_self(), only;
     memset(&only, 0, sizeof only);
-    only.tid = own_tid();
+    only.tid = observed ? own_tid() : 0;
     atomic_store_explicit(&only.pending_timer, -1, memory_order_relaxed);
     if (parent) only.masked = parent->masked;
     if (parent && parent->slot) { /* a child of any thread goes on with that thread's stack */

@@ -23,6 +23,7 @@
 #include <cmocka.h>
 
 #include "preload_agent.h"
+#include "seccomp_host.h"
 
 static const char *self_path;
 
@@ -252,6 +253,18 @@ static void a_nosy_host_sees_no_difference(void **state) {
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         same((const char *const[]){self_path, "--host", hosts[i], NULL}, OBSERVED, &sums, NULL);
         assert_true(sums.processes >= 1);
+        same((const char *const[]){self_path, "--host", hosts[i], NULL}, OBSERVED_LATER, &sums, NULL);
+    }
+}
+
+static void a_sandbox_kills_nobody(void **state) {
+    (void)state;
+    static const char *const hosts[] = {"seccomp prctl",        "seccomp syscall",        "seccomp quiet",
+                                        "seccomp forked prctl", "seccomp forked syscall", "seccomp strict"};
+    preload_sums sums;
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        same((const char *const[]){self_path, "--host", hosts[i], NULL}, OBSERVED, &sums, NULL);
+        assert_true(strstr(hosts[i], "quiet") || strstr(hosts[i], "strict") || sums.value_ns > 400000000);
         same((const char *const[]){self_path, "--host", hosts[i], NULL}, OBSERVED_LATER, &sums, NULL);
     }
 }
@@ -509,6 +522,7 @@ static int host(const char *what) {
     if (strcmp(what, "exec") == 0) return host_exec();
     if (strcmp(what, "burn") == 0) return host_burn();
     if (strcmp(what, "polls") == 0) return host_polls();
+    if (strncmp(what, "seccomp", 7) == 0) return seccomp_host(what, burn, burn_thread);
     printf("before the end\n");
     fflush(stdout);
     if (strcmp(what, "null") == 0) crash_thread(NULL);
@@ -545,6 +559,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(python_threads_and_children_are_the_same),
         cmocka_unit_test(deaths_are_the_same_and_are_recorded),
         cmocka_unit_test(a_nosy_host_sees_no_difference),
+        cmocka_unit_test(a_sandbox_kills_nobody),
         cmocka_unit_test(threads_add_up),
         cmocka_unit_test(without_an_agent_the_program_runs),
         cmocka_unit_test(a_probe_that_cannot_start_says_why),
