@@ -172,10 +172,12 @@ void si__agent_free(si__agent *a, void (*freed)(void *arg), void *arg) {
     a->watch = NULL;
     end_targets(a);
     si__reporter_detach(a->reporter); /* it may have a report in the making on the worker, which ends later */
-    a->open_handles = 1;
-    if (a->upload) a->open_handles++;
-    if (a->notify) a->open_handles++;
-    if (a->upload) si__upload_close(a->upload, network_closed, a);
-    if (a->notify) si__notify_close(a->notify, network_closed, a);
+    si__upload *upload = a->upload;
+    si__notify *notify = a->notify;
+    a->upload = NULL; /* nor does anybody else look at them from here on */
+    a->notify = NULL;
+    a->open_handles = 1 + (upload != NULL) + (notify != NULL);
+    if (upload) si__upload_close(upload, network_closed, a);
+    if (notify) si__notify_close(notify, network_closed, a);
     network_closed(a);
 }
