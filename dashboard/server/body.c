@@ -85,7 +85,7 @@ static const uint8_t *get_varint(const uint8_t *in, const uint8_t *end, uint64_t
 }
 
 static uint64_t zigzag(uint64_t value) {
-    return (value << 1) ^ (uint64_t)((int64_t)value >> 63);
+    return (value << 1) ^ (0 - (value >> 63));
 }
 
 static uint64_t unzigzag(uint64_t value) {

@@ -16,12 +16,13 @@
 #define APPS_LIMIT 10000
 
 const char *si__clip(char *out, size_t cap, const char *text) {
-    size_t length = text ? strnlen(text, cap) : 0;
+    if (!text) text = "";
+    size_t length = strnlen(text, cap);
     if (length >= cap) {
         length = cap - 1;
         while (length && ((unsigned char)text[length] & 0xC0) == 0x80) length--;
     }
-    memcpy(out, text ? text : "", length);
+    memcpy(out, text, length);
     out[length] = '\0';
     return out;
 }

@@ -302,10 +302,8 @@ static int listen_on(si__server *server, char *error, size_t error_bytes) {
         if (fd >= 0) close(fd);
         return -1;
     }
-    struct sockaddr_storage got;
-    socklen_t got_bytes = sizeof got;
-    getsockname(fd, (struct sockaddr *)&got, &got_bytes);
-    server->port = ntohs(is_four ? ((struct sockaddr_in *)&got)->sin_port : ((struct sockaddr_in6 *)&got)->sin6_port);
+    getsockname(fd, is_four ? (struct sockaddr *)&four : (struct sockaddr *)&six, &bytes); /* the port that it got */
+    server->port = ntohs(is_four ? four.sin_port : six.sin6_port);
     snprintf(server->listen_host, sizeof server->listen_host, is_four ? "%s" : "[%s]", options->listen_host);
     return fd;
 }
