@@ -103,6 +103,13 @@ static uint64_t account(si__region *region, si__thread *thread, const siginfo_t 
     return keep ? 0 : held;
 }
 
+static void note_held(si__thread *thread, const void *ucontext) {
+    si__regs regs;
+    if (!thread->held) return;
+    si__regs_from_ucontext(&regs, ucontext);
+    thread->held_pc = regs.pc;
+}
+
 static void tick(int signal, siginfo_t *info, void *ucontext) {
     int saved = errno;
     if (!si__signal_is_tick(info)) {
@@ -114,7 +121,10 @@ static void tick(int signal, siginfo_t *info, void *ucontext) {
     si__region *region = thread ? si__probe_region_needed() : NULL;
     if (region && thread->slot) {
         uint64_t period_ns = 0, ticks = account(region, thread, info, &period_ns);
-        if (ticks) record(region, thread->slot, ticks, period_ns, ucontext);
+        if (ticks)
+            record(region, thread->slot, ticks, period_ns, ucontext);
+        else
+            note_held(thread, ucontext);
         if (!si__sandboxed()) si__timer_follow(region, thread);
     }
     errno = saved;

@@ -22,18 +22,25 @@
 #include "native/hook.h"
 #include "native/probe.h"
 #include "native/sandbox.h"
+#include "native/thread.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
 static atomic_uint resolved;
 static int (*real_dlclose)(void *);
 static int (*real_prctl)(int, ...);
+static int (*real_chroot)(const char *);
+static int (*real_unshare)(int);
 
 /* Another library's constructor may call these before ours has run. */
 static void resolve(void) {
     if (atomic_load_explicit(&resolved, memory_order_acquire)) return;
     void *next = dlsym(RTLD_NEXT, "dlclose");
     memcpy(&real_dlclose, &next, sizeof next);
+    next = dlsym(RTLD_NEXT, "chroot");
+    memcpy(&real_chroot, &next, sizeof next);
+    next = dlsym(RTLD_NEXT, "unshare");
+    memcpy(&real_unshare, &next, sizeof next);
     next = dlsym(RTLD_NEXT, "prctl");
     memcpy(&real_prctl, &next, sizeof next);
     si__libc_resolve();
@@ -101,6 +108,24 @@ EXPORT int dlclose(void *handle) {
     si__region *region = si__probe_region();
     if (region) atomic_fetch_add_explicit(&region->modules_wanted, 1, memory_order_release);
     return rc;
+}
+
+/* ---- Worlds that the agent's socket is not in: a server's worker speaks to the agent before it goes there ---- */
+
+static void introduce_first(void) {
+    const si__thread *self = si__thread_self();
+    resolve();
+    if (self && self->tid == (int32_t)syscall(SYS_gettid)) si__probe_region_needed(); /* not a vfork child */
+}
+
+EXPORT int chroot(const char *path) {
+    introduce_first();
+    return real_chroot(path);
+}
+
+EXPORT int unshare(int flags) {
+    introduce_first();
+    return real_unshare(flags);
 }
 
 /* ---- The two ways into a seccomp sandbox ---- */

@@ -45,6 +45,9 @@ void si__agent_process_ended(si__agent *agent, pid_t pid);
 /* A state line for reports: ("probe", "unavailable", "the program is statically linked"). Replaces one of that name. */
 void si__agent_status(si__agent *agent, const char *name, const char *state, const char *reason);
 
+/* Why a collector's probe side does not work in the first process; NULL: it does, or nothing is known. Borrowed. */
+const char *si__agent_why_not(const si__agent *agent, const char *collector);
+
 int si__agent_manual_profile(si__agent *agent, int on, const char *workload); /* 0 or SI_ESTATE */
 
 /* Makes a report now; `done` once it has been offered to the dashboard, or is in the spool. */

@@ -116,6 +116,14 @@ static void learn_probes(si__agent *a, const si__region *region) {
     a->probes_known = 1;
 }
 
+const char *si__agent_why_not(const si__agent *a, const char *collector) {
+    for (size_t i = 0; a->collectors[i] && i < SI__COLLECTOR_STATES; i++)
+        if (a->probes_known && strcmp(a->collectors[i]->name, collector) == 0 &&
+            a->probes[i].status == SI__COLLECTOR_UNAVAILABLE)
+            return a->probes[i].reason;
+    return NULL;
+}
+
 void si__agent_learn(si__agent *a, const si__target *target) {
     learn_probes(a, si__target_region(target));
     const si__space *space = si__target_space(target);

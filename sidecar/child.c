@@ -28,6 +28,12 @@ struct si__child {
 static const int forwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1, SIGUSR2,
                                 SIGCONT, SIGALRM, SIGWINCH, SIGPWR,  SIGURG};
 
+/* Would end us where an error is enough: a dashboard that hangs up, a file size limit. The child gets what we had. */
+static const int ignored_signals[] = {SIGPIPE, SIGXFSZ};
+enum { IGNORED_SIGNALS = sizeof ignored_signals / sizeof ignored_signals[0] };
+static struct sigaction actions_before[IGNORED_SIGNALS];
+static struct rlimit descriptors_before;
+
 static const char main_variable[] = "SI_PROBE_MAIN=";
 
 /* In the child: its own process id, which introduces itself at once. */
@@ -82,7 +88,19 @@ static void on_signal(uv_poll_t *poll, int status, int events) {
     reap(child);
 }
 
+/* Each process below the program costs us descriptors. */
+static void prepare_ourselves(void) {
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    for (int i = 0; i < IGNORED_SIGNALS; i++) sigaction(ignored_signals[i], &ignore, &actions_before[i]);
+    getrlimit(RLIMIT_NOFILE, &descriptors_before);
+    struct rlimit more = descriptors_before;
+    more.rlim_cur = more.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &more);
+}
+
 static void run_in_child(char *const argv[], char **env, const sigset_t *mask, int error_fd) {
+    for (int i = 0; i < IGNORED_SIGNALS; i++) sigaction(ignored_signals[i], &actions_before[i], NULL);
+    setrlimit(RLIMIT_NOFILE, &descriptors_before);
     sigprocmask(SIG_SETMASK, mask, NULL);
     if (env) {
         fill_main(env);
@@ -124,6 +142,7 @@ int si__child_start(uv_loop_t *loop, char *const argv[], const char *preload, co
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++) sigaddset(&set, forwarded[i]);
     sigaddset(&set, SIGCHLD);
+    prepare_ourselves();
     pthread_sigmask(SIG_BLOCK, &set, &before);
     child->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     char **env = preload ? environment_with(preload, socket_path) : NULL;

@@ -64,8 +64,10 @@ static void on_connection_closed(uv_handle_t *handle) {
     connection *c = handle->data;
     si__probe_server *s = c->server;
     close(c->fd);
-    if (c->answering) c->gone = 1;
-    else free(c);
+    if (c->answering)
+        c->gone = 1;
+    else
+        free(c);
     one_closed(s);
 }
 
@@ -115,11 +117,12 @@ static void end_earlier(si__probe_server *s, pid_t pid) {
 
 static void watch_end(si__probe_server *s, pid_t pid) {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int gone = pidfd < 0 && errno == ESRCH;
     process *p = pidfd >= 0 ? calloc(1, sizeof *p) : NULL;
     if (!p || uv_poll_init(uv_handle_get_loop((uv_handle_t *)&s->listener), &p->poll, pidfd) != 0) {
         if (pidfd >= 0) close(pidfd);
         free(p);
-        si__agent_process_ended(s->agent, pid); /* gone already: takes what it left */
+        if (gone) si__agent_process_ended(s->agent, pid); /* takes what it left; else the end of the run does */
         return;
     }
     p->poll.data = p;
@@ -273,13 +276,24 @@ static void on_connect(uv_poll_t *poll, int status, int events) {
 
 /* ---- Life ---- */
 
+static int make_dir(si__probe_server *s) {
+    const char *const bases[] = {geteuid() == 0 ? NULL : getenv("XDG_RUNTIME_DIR"), "/tmp", "/dev/shm", "/run"};
+    int error = ENOENT;
+    for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++) {
+        if (!bases[i] || bases[i][0] != '/' || strlen(bases[i]) > 24) continue;
+        snprintf(s->dir, sizeof s->dir, "%s/si-XXXXXX", bases[i]);
+        if (mkdtemp(s->dir)) return 0;
+        error = errno;
+    }
+    *s->dir = '\0';
+    return -error;
+}
+
 /* Others may enter the directory only when we are root: a server's workers that have become another user connect too.
  */
 static int make_socket(si__probe_server *s) {
-    const char *base = getenv("XDG_RUNTIME_DIR");
-    if (!base || strlen(base) > 24 || geteuid() == 0) base = "/tmp";
-    snprintf(s->dir, sizeof s->dir, "%s/si-XXXXXX", base);
-    if (!mkdtemp(s->dir)) return -errno;
+    int rc = make_dir(s);
+    if (rc != 0) return rc;
     snprintf(s->path, sizeof s->path, "%s/probe", s->dir);
     if (geteuid() == 0 && chmod(s->dir, 0711) != 0) return -errno;
     s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -306,7 +320,7 @@ int si__probe_server_new(uv_loop_t *loop, si__agent *agent, si__probe_server **o
     int rc = make_socket(s);
     if (rc == 0) rc = uv_poll_init(loop, &s->listener, s->fd);
     if (rc != 0) {
-        snprintf(error, error_bytes, "no socket for probes in %s: %s", s->dir, strerror(-rc));
+        snprintf(error, error_bytes, "no socket for probes%s%s: %s", *s->dir ? " in " : "", s->dir, strerror(-rc));
         remove_socket(s);
         free(s);
         return rc;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -20,7 +21,7 @@
 #include "probe_server.h"
 #include "program.h"
 
-enum { STOP_TIMEOUT_MS = 10000, DEFAULT_HZ = 100, LATE_PROBE_MS = 2000 };
+enum { MIN_DESCRIPTORS = 16, STOP_TIMEOUT_MS = 10000, DEFAULT_HZ = 100, LATE_PROBE_MS = 2000 };
 
 typedef struct run {
     uv_loop_t loop;
@@ -76,6 +77,8 @@ static void on_stopped(void *arg, int rc) {
     if (rc && r->settings->dashboard_url)
         fprintf(stderr, "si run: the last report did not reach %s%s\n", r->settings->dashboard_url,
                 r->settings->state_dir ? "; it is kept for the next run" : "");
+    const char *why = r->args.folded_dir || r->args.pprof_dir ? si__agent_why_not(r->agent, "cpu") : NULL;
+    if (why && si__agent_events(r->agent) == 0) fprintf(stderr, "si run: no CPU profile: %s\n", why);
     r->file_failed = save(r, r->args.folded_dir, "cpu.folded", si__agent_save_folded);
     r->file_failed |= save(r, r->args.pprof_dir, "cpu.pb.gz", si__agent_save_pprof);
     if (r->server)
@@ -167,7 +170,18 @@ int si__command_run(int argc, char **argv) {
         fprintf(stderr, "si run: %s\n", error);
         return 2;
     }
-    uv_loop_init(&r.loop);
+    struct rlimit descriptors;
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0 && descriptors.rlim_cur < MIN_DESCRIPTORS) {
+        fprintf(stderr, "si run: not observed: at most %lu descriptors (ulimit -n)\n",
+                (unsigned long)descriptors.rlim_cur);
+        execvp(r.args.command[0], r.args.command);
+        fprintf(stderr, "si run: %s: %s\n", r.args.command[0], strerror(errno));
+        return errno == ENOENT ? 127 : 126;
+    }
+    if (uv_loop_init(&r.loop) != 0) {
+        fprintf(stderr, "si run: no event loop: %s\n", strerror(errno));
+        return 126;
+    }
     rc = start(&r);
     if (rc) {
         if (r.server) si__probe_server_close(r.server, NULL, NULL);

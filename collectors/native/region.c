@@ -59,6 +59,11 @@ si__region *si__region_create(int *fd_out, int *errno_out) {
     si__region *region = NULL;
     int fd = (int)syscall(SYS_memfd_create, "si-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) goto fail;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < TOTAL_BYTES) { /* ftruncate would raise SIGXFSZ */
+        errno = EFBIG;
+        goto fail;
+    }
     fd = move_high(fd);
     if (ftruncate(fd, (off_t)TOTAL_BYTES) != 0) goto fail;
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) goto fail;

@@ -43,7 +43,8 @@ enum {                          /* si__event.flags */
        SI__STACK_TRUNCATED = 1, /* the walk ended early: no row and no frame pointer, or too deep */
        SI__STACK_OFF = 2,       /* sp was outside every known stack: only the leaf is recorded */
        SI__EVENT_GUARDED = 4,   /* a crash that si_guard survived */
-       SI__EVENT_LATE = 8 /* CPU time between a thread's last tick and its end: the one frame is its start function */
+       SI__EVENT_LATE = 8 /* CPU time between a thread's last tick and its end: the one frame is its start function;
+                             with TRUNCATED, ticks that no tables came for: the frame is where the last of them was */
 };
 enum { SI__SLOT_STACK_SURE = 1 }; /* si__slot.flags: the bounds come from the thread itself; R never replaces them */
 

@@ -28,6 +28,7 @@ typedef struct si__thread {
     uint64_t period_ns; /* 0: not armed */
     uint64_t ticks;     /* accounted since armed */
     uint64_t held;      /* ticks waiting for unwind tables, added to the next sample */
+    uint64_t held_pc;   /* where the last of them was: all that is said of them if that sample never comes */
 } si__thread;
 
 /* Told about threads: one watcher (the sampler). `self`: called on the thread itself. */

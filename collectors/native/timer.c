@@ -122,30 +122,40 @@ void si__timer_start_pending(void) {
     arm(id, thread, default_mhz);
 }
 
-/* One frame, which is all that is known: the function that the thread was started with, or the program's entry. */
-static void record_late(si__thread *thread, uint64_t ticks, uint64_t period_ns) {
+/* The function that the thread was started with, or the program's entry. */
+static uint64_t start_of(const si__thread *thread) {
+    return thread->start ? (uint64_t)(uintptr_t)thread->start : (uint64_t)getauxval(AT_ENTRY);
+}
+
+/* One frame, which is all that is known. */
+static void record_late(si__thread *thread, uint64_t ticks, uint64_t period_ns, uint64_t pc, unsigned flags) {
     si__event *event = si__ring_reserve(thread->slot, 1, 0);
     if (!event) return;
     event->time_ns = si__now_ns();
     event->value = (int64_t)(ticks * period_ns);
     event->count = (uint32_t)ticks;
-    event->flags = SI__EVENT_LATE;
-    si__event_pcs(event)[0] = thread->start ? (uint64_t)(uintptr_t)thread->start : (uint64_t)getauxval(AT_ENTRY);
+    event->flags = (uint16_t)flags;
+    si__event_pcs(event)[0] = pc;
     si__ring_commit(event, SI__EVENT_CPU);
 }
 
 void si__timer_settle(si__thread *thread) {
     /* The timer is gone or about to be; if its rate is being changed this very moment, a tick is lost at most. */
     if (atomic_exchange_explicit(&thread->arming, 1, memory_order_acquire)) return;
-    uint64_t period = thread->period_ns, owed = 0;
+    uint64_t period = thread->period_ns, owed = 0, held = 0;
     if (period) {
         uint64_t now = cpu_time(thread->tid);
         if (now >= thread->due_ns) owed = (now - thread->due_ns) / period + 1;
         owed = owed > thread->ticks ? owed - thread->ticks : 0;
         thread->ticks += owed;
-        owed += thread->held;
+        held = thread->held;
         thread->held = 0;
     }
     atomic_store_explicit(&thread->arming, 0, memory_order_release);
-    if (owed && si__probe_region_needed() && thread->slot) record_late(thread, owed, period);
+    if (!(owed || held) || !si__probe_region_needed() || !thread->slot) return;
+    if (owed) record_late(thread, owed, period, start_of(thread), SI__EVENT_LATE);
+    if (held && thread->held_pc)
+        record_late(thread, held, period, thread->held_pc, SI__EVENT_LATE | SI__STACK_TRUNCATED);
+    else if (held)
+        record_late(thread, held, period, start_of(thread), SI__EVENT_LATE);
 }

@@ -129,6 +129,28 @@ static void a_stripped_program_still_has_start_and_main(void **state) {
     assert_true(folded_sum("out4/cpu.folded", "_start;") > total * 0.5);
 }
 
+/* The program is never worse off than without us, and whoever asked for a profile learns why there is none. */
+static void limits_are_survived(void **state) {
+    (void)state;
+    static const char *const limits[] = {"-n 5", "-n 16", "-n 24", "-Sn 40", "-f 0", "-v 60000", "-i 0"};
+    char out[4096], plain[4096];
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        int status =
+            shell(plain, sizeof plain, "bash -c \"ulimit %s; exec sh -c 'ulimit -n; echo out; exit 4'\"", limits[i]);
+        int observed = shell(out, sizeof out,
+                             SI " run -- bash -c \"ulimit %s; exec sh -c 'ulimit -n; echo out; exit 4'\"", limits[i]);
+        assert_string_equal(out, plain);
+        assert_int_equal(observed, status);
+    }
+    assert_int_equal(exit_code(shell(out, sizeof out, "ulimit -n 5; " SI " run -- sh -c 'exit 4'")), 4);
+    assert_non_null(strstr(out, "not observed: at most 5 descriptors"));
+    assert_int_equal(exit_code(shell(out, sizeof out, "ulimit -n 16; " SI " run --folded out16 -- ./work 3")), 3);
+    assert_true(folded_sum("out16/cpu.folded", "") > 2e6);
+    assert_int_equal(
+        exit_code(shell(out, sizeof out, "bash -c 'ulimit -i 0; exec " SI " run --folded out0 -- ./work 3'")), 3);
+    assert_non_null(strstr(out, "no CPU profile: timer_create"));
+}
+
 static void children_are_observed(void **state) {
     (void)state;
     char out[4096];
@@ -258,6 +280,7 @@ int main(void) {
         cmocka_unit_test(pprof_is_written_too),
         cmocka_unit_test(a_stripped_program_still_has_start_and_main),
         cmocka_unit_test(children_are_observed),
+        cmocka_unit_test(limits_are_survived),
         cmocka_unit_test(output_and_exit_are_the_programs_own),
         cmocka_unit_test(signals_are_forwarded),
         cmocka_unit_test(a_static_program_runs_and_we_say_why_it_has_no_profile),
