@@ -55,6 +55,7 @@ static void end_targets(si__agent *a) {
 }
 
 void si__agent_stop(si__agent *a, uint32_t timeout_ms, void (*stopped)(void *arg, int rc), void *arg) {
+    si__agent_status(a, "agent", "off", "stopped"); /* silence from now on is not agent_down */
     a->stopping = 1;
     a->stopped = stopped;
     a->stopped_arg = arg;
