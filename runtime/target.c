@@ -35,6 +35,8 @@ struct si__target {
     si__module_list new_modules;
     int published;      /* 1: the last refresh made tables */
     uint64_t failed_ns; /* when a refresh failed last; 0: it did not */
+    char *first_maps;   /* as they were at the hello: a short process may be gone when the worker comes to it */
+    size_t first_maps_bytes;
     size_t without_rows;
     uint64_t lost; /* told to the recorder so far */
     waiting waiting[MAX_WAITING];
@@ -52,6 +54,26 @@ static void find_root(si__target *t) {
     if (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino) memcpy(t->root, path, sizeof t->root);
 }
 
+static char *read_maps(pid_t pid, size_t *length) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return NULL;
+    size_t capacity = 64 * 1024;
+    char *text = malloc(capacity);
+    *length = 0;
+    ssize_t n;
+    while (text && (n = read(fd, text + *length, capacity - *length)) > 0) {
+        *length += (size_t)n;
+        if (*length < capacity || capacity >= MAPS_MAX_BYTES) continue;
+        char *grown = realloc(text, capacity *= 2);
+        if (!grown) break;
+        text = grown;
+    }
+    close(fd);
+    return text;
+}
+
 si__target *si__target_new(const si__target_parts *parts, pid_t pid, si__region *region, int own) {
     si__target *t = calloc(1, sizeof *t);
     if (!t) return NULL;
@@ -65,6 +87,7 @@ si__target *si__target_new(const si__target_parts *parts, pid_t pid, si__region 
         return NULL;
     }
     find_root(t);
+    if (!own) t->first_maps = read_maps(pid, &t->first_maps_bytes);
     return t;
 }
 
@@ -115,31 +138,19 @@ static void keep_stale(si__module_list *now, const si__module_list *before) {
     qsort(now->items, now->count, sizeof *now->items, by_start);
 }
 
-static char *read_maps(pid_t pid, size_t *length) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return NULL;
-    size_t capacity = 64 * 1024;
-    char *text = malloc(capacity);
-    *length = 0;
-    ssize_t n;
-    while (text && (n = read(fd, text + *length, capacity - *length)) > 0) {
-        *length += (size_t)n;
-        if (*length < capacity || capacity >= MAPS_MAX_BYTES) continue;
-        char *grown = realloc(text, capacity *= 2);
-        if (!grown) break;
-        text = grown;
-    }
-    close(fd);
-    return text;
-}
-
 static void refresh_work(void *arg) {
     si__target *t = arg;
     size_t length = 0;
     char *maps = read_maps(t->pid, &length);
     t->published = 0;
+    if (!maps || !length) {
+        free(maps);
+        maps = t->first_maps;
+        length = t->first_maps_bytes;
+    } else {
+        free(t->first_maps);
+    }
+    t->first_maps = NULL;
     if (maps && length && si__module_list_parse(maps, length, &t->new_modules) == 0) {
         int published = si__unwind_publish(t->parts.cache, t->region, t->new_modules.items, t->new_modules.count,
                                            t->root, &t->without_rows);
@@ -260,13 +271,17 @@ static void retire(const si__target *t) {
     if (si__worker_submit(t->parts.worker, retire_work, free, r) != 0) free(r);
 }
 
+/* A process that was gone before its maps were read has nothing but addresses; its CPU time counts all the same. */
 static void finish_end(si__target *t) {
     double fill;
+    const si__module_list nothing = {0};
+    if (!t->space) t->space = si__space_new(t->parts.binaries, &nothing, t->root);
     si__target_drain(t, &fill);
     si__target_tally(t);
     if (t->space) si__space_free(t->space);
     si__module_list_free(&t->modules);
     si__drain_free(t->drain);
+    free(t->first_maps);
     retire(t);
     void (*freed)(void *arg) = t->freed;
     void *arg = t->freed_arg;

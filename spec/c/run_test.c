@@ -129,6 +129,22 @@ static void a_stripped_program_still_has_start_and_main(void **state) {
     assert_true(folded_sum("out4/cpu.folded", "_start;") > total * 0.5);
 }
 
+/* Processes that are gone before anybody has looked at them: a build. */
+static void short_processes_count(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(
+        exit_code(shell(out, sizeof out,
+                        "printf '#include <time.h>\\nint main(void){while(clock()<30000);return 0;}' > short.c && "
+                        "cc -O1 short.c -o short && " SI
+                        " run --folded outs -- sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do ./short & ./short & ./short & "
+                        "./short; wait; done'")),
+        0);
+    double total = folded_sum("outs/cpu.folded", "");
+    assert_true(total > 0.9e6 && total < 1.6e6);
+    assert_true(folded_sum("outs/cpu.folded", "[anonymous]") < total * 0.05);
+}
+
 /* The program is never worse off than without us, and whoever asked for a profile learns why there is none. */
 static void limits_are_survived(void **state) {
     (void)state;
@@ -280,6 +296,7 @@ int main(void) {
         cmocka_unit_test(pprof_is_written_too),
         cmocka_unit_test(a_stripped_program_still_has_start_and_main),
         cmocka_unit_test(children_are_observed),
+        cmocka_unit_test(short_processes_count),
         cmocka_unit_test(limits_are_survived),
         cmocka_unit_test(output_and_exit_are_the_programs_own),
         cmocka_unit_test(signals_are_forwarded),
