@@ -677,7 +677,8 @@ static void test_kill_9_loses_nothing_that_was_safe(void **state) {
         }
         for (uint64_t i = 0; i < MOST; i++)
             if (fate[i] == 1 && !found[i]) fail_msg("round %d: record %d is lost", round, (int)i);
-        assert_true(counts_of(spool).damaged <= 1);
+        /* A kill cuts at most one record short, and files with pending records keep theirs from earlier rounds. */
+        assert_true(counts_of(spool).damaged <= (uint64_t)round + 1);
         si__spool_close(spool);
     }
 }
