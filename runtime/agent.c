@@ -18,7 +18,14 @@
 #include "profile/pprof.h"
 #include "profile/resolve.h"
 
-enum { TICK_MIN_MS = 50, TICK_MAX_MS = 500, SECOND_MS = 1000, GOVERNOR_MS = 10000, SAVE_MS = 5 * 60 * 1000 };
+enum {
+    TICK_MIN_MS = 50,
+    TICK_MAX_MS = 500,
+    SECOND_MS = 1000,
+    GOVERNOR_MS = 10000,
+    NEWS_MS = 10000,
+    SAVE_MS = 5 * 60 * 1000
+};
 static const double sample_cost_ns = 4000; /* a signal round trip and a walk; docs/benchmarks.md */
 
 /* ---- Clocks ---- */
@@ -51,6 +58,7 @@ static void on_cadence(void *arg, const si__cadence *cadence) {
 static void on_alert(void *arg, const si__alert *alert) {
     si__agent *a = arg;
     si__reporter_alert(a->reporter, alert);
+    if (alert->state == SI__ALERT_FIRING || alert->state == SI__ALERT_RESOLVED) a->news = 1;
 }
 
 static void on_notify(void *arg, const char *destination, const si__alert *alerts, size_t count) {
@@ -183,7 +191,9 @@ static void every_second(si__agent *a) {
         si__recorder_focus_end(a->recorder);
     }
     if (a->now_ms - a->last_save_ms >= SAVE_MS) si__agent_save_state(a);
-    if (a->now_ms - a->last_report_ms >= a->cadence.report_ms && !si__reporter_busy(a->reporter)) {
+    int64_t due_ms = a->news && NEWS_MS < a->cadence.report_ms ? NEWS_MS : a->cadence.report_ms;
+    if (a->now_ms - a->last_report_ms >= due_ms && !si__reporter_busy(a->reporter)) {
+        a->news = 0;
         for (size_t i = 0; i < a->target_count; i++) si__target_tally(a->targets[i]);
         a->last_report_ms = a->now_ms;
         si__reporter_make(a->reporter, a->unix_ms, NULL, NULL);

@@ -53,6 +53,7 @@ struct si__agent {
     uv_timer_t beat;
     si__cadence cadence;
     int64_t unix_ms, started_unix_ms; /* for what is written down */
+    int news; /* an alert began or ended: the dashboard, which tells people, must not wait for the cadence */
     int64_t now_ms, last_second_ms, last_metrics_ms, last_read_ms, last_report_ms, last_govern_ms, last_save_ms;
     int64_t focus_end_ms; /* 0: none */
     int64_t drain_ms, drain_max_ms;
