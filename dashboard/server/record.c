@@ -16,6 +16,7 @@
 #define APPS_LIMIT 10000
 
 const char *si__clip(char *out, size_t cap, const char *text) {
+    if (cap == 0) return out;
     if (!text) text = "";
     size_t length = strnlen(text, cap);
     if (length >= cap) {

@@ -96,7 +96,9 @@ function History({history, sources, annotations, at, base, table}: {
   </>;
 }
 
-function step(points: ProfilePoint[], at: Choice, by: number): void {
+/* From where the address says that we are: keys come faster than pages are drawn. */
+function step(points: ProfilePoint[], by: number): void {
+  const at = parseChoice(param('at'));
   const sorted = [...points].sort((a, b) => a.t - b.t);
   if (sorted.length === 0) return;
   let i = sorted.findIndex((p) => p.id === at?.id);
@@ -149,7 +151,7 @@ export function Profiles() {
   const any = (history.data?.points.length ?? 0) > 0 || at !== null;
   const tree = useData<ProfileTree>(any ? '/profiles/tree' : null, {...query, trend: base ? '' : 1}, `tree ${about} ${param('at')} ${param('base')}`);
   const points = history.data?.points ?? [];
-  useKeys({'[': () => step(points, at, -1), ']': () => step(points, at, 1), 'm': () => setParams({at: null, base: null, zoom: null})});
+  useKeys({'[': () => step(points, -1), ']': () => step(points, 1), 'm': () => setParams({at: null, base: null, zoom: null})});
 
   return (
     <Page title={typeTitle(type)} sourced>
@@ -158,8 +160,8 @@ export function Profiles() {
           <span class="muted tiny chart-hint">click: one profile · drag: merge · Shift-drag: compare</span>
           {at?.from !== undefined && <button type="button" class="button" onClick={() => { setParams({at: null}, true); chooseAbsolute(at.from, at.to); }}>Zoom to selection</button>}
           <button type="button" class="button" aria-pressed={at === null} title="Merge all profiles of the time range (m)" onClick={() => setParams({at: null, zoom: null})}>Whole range</button>
-          <span class="row tight"><button type="button" class="button icon" aria-label="Profile before" title="Profile before ([)" onClick={() => step(points, at, -1)}><Icon name="left" /></button>
-            <button type="button" class="button icon" aria-label="Profile after" title="Profile after (])" onClick={() => step(points, at, 1)}><Icon name="chevron" /></button></span>
+          <span class="row tight"><button type="button" class="button icon" aria-label="Profile before" title="Profile before ([)" onClick={() => step(points, -1)}><Icon name="left" /></button>
+            <button type="button" class="button icon" aria-label="Profile after" title="Profile after (])" onClick={() => step(points, 1)}><Icon name="chevron" /></button></span>
           <button type="button" class="button quiet icon" aria-pressed={table} aria-label="Profile history: show as table" title="Show as table" onClick={() => setParams({table: table ? null : 1}, true)}><Icon name="table" /></button>
         </>}>
         <Loaded of={history}>{(data) => data.points.length === 0 ? <NoProfiles type={type} />
