@@ -1,6 +1,6 @@
 // Keys that work on every page. Pages add theirs with useKeys(); typing in a field is never taken for a key.
 import {signal} from '@preact/signals';
-import {useEffect} from 'preact/hooks';
+import {useLayoutEffect} from 'preact/hooks';
 
 export const helpOpen = signal(false);
 export const gotoOpen = signal(false);
@@ -40,8 +40,9 @@ export function startKeys(): void {
   document.addEventListener('keydown', onKey);
 }
 
+/** Registered before the page is painted: a key pressed at what is seen is never lost. */
 export function useKeys(map: Record<string, Handler>): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     handlers.push(map);
     return () => { handlers.splice(handlers.indexOf(map), 1); };
   });
