@@ -33,6 +33,7 @@ static const int ignored_signals[] = {SIGPIPE, SIGXFSZ};
 enum { IGNORED_SIGNALS = sizeof ignored_signals / sizeof ignored_signals[0] };
 static struct sigaction actions_before[IGNORED_SIGNALS];
 static struct rlimit descriptors_before;
+static int prepared;
 
 static const char main_variable[] = "SI_PROBE_MAIN=";
 
@@ -90,6 +91,7 @@ static void on_signal(uv_poll_t *poll, int status, int events) {
 
 /* Each process below the program costs us descriptors. */
 static void prepare_ourselves(void) {
+    prepared = 1;
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
     for (int i = 0; i < IGNORED_SIGNALS; i++) sigaction(ignored_signals[i], &ignore, &actions_before[i]);
     getrlimit(RLIMIT_NOFILE, &descriptors_before);
@@ -98,9 +100,14 @@ static void prepare_ourselves(void) {
     setrlimit(RLIMIT_NOFILE, &more);
 }
 
-static void run_in_child(char *const argv[], char **env, const sigset_t *mask, int error_fd) {
+void si__child_restore_host(void) {
+    if (!prepared) return;
     for (int i = 0; i < IGNORED_SIGNALS; i++) sigaction(ignored_signals[i], &actions_before[i], NULL);
     setrlimit(RLIMIT_NOFILE, &descriptors_before);
+}
+
+static void run_in_child(char *const argv[], char **env, const sigset_t *mask, int error_fd) {
+    si__child_restore_host();
     sigprocmask(SIG_SETMASK, mask, NULL);
     if (env) {
         fill_main(env);

@@ -17,6 +17,8 @@ typedef struct si__child si__child;
  */
 int si__child_start(uv_loop_t *loop, char *const argv[], const char *preload, const char *socket_path,
                     void (*exited)(void *arg, int wait_status), void *arg, si__child **out);
+/* Gives this process back the signal actions and limits that it was started with: before a program takes its place. */
+void si__child_restore_host(void);
 pid_t si__child_pid(const si__child *child);
 void si__child_free(si__child *child);
 

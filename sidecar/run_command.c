@@ -126,6 +126,21 @@ static const char *choose_probe(run *r, char *path, size_t path_bytes) {
     return NULL;
 }
 
+/* What we lack must not keep the program from running: it takes our place. Returns only when it cannot be started. */
+static int run_unobserved(char *const *command, const char *why) {
+    fprintf(stderr, "si run: not observed: %s\n", why);
+    si__child_restore_host();
+    execvp(command[0], command);
+    fprintf(stderr, "si run: %s: %s\n", command[0], strerror(errno));
+    return errno == ENOENT ? 127 : 126;
+}
+
+/* Errors of starting the program itself; all others are ours. */
+static int is_the_programs(int negative_errno) {
+    return negative_errno == -ENOENT || negative_errno == -EACCES || negative_errno == -ENOEXEC ||
+           negative_errno == -ENOTDIR || negative_errno == -E2BIG || negative_errno == -ELOOP;
+}
+
 static int start(run *r) {
     char error[256] = "", probe_path[4096];
     const int files = r->args.folded_dir || r->args.pprof_dir;
@@ -136,10 +151,7 @@ static int start(run *r) {
                                                                       : 0,
                                        .keep_whole_run = files};
     int rc = si__agent_new(&r->loop, &options, &r->agent, error, sizeof error);
-    if (rc) {
-        fprintf(stderr, "si run: %s\n", error);
-        return 126;
-    }
+    if (rc) return run_unobserved(r->args.command, error);
     const char *probe = choose_probe(r, probe_path, sizeof probe_path);
     if (probe && si__probe_server_new(&r->loop, r->agent, &r->server, error, sizeof error) != 0) {
         fprintf(stderr, "si run: CPU profile unavailable: %s; observing metrics alone\n", error);
@@ -147,6 +159,7 @@ static int start(run *r) {
     }
     rc = si__child_start(&r->loop, r->args.command, probe, probe ? si__probe_server_path(r->server) : NULL, on_exited,
                          r, &r->child);
+    if (rc && !is_the_programs(rc)) return run_unobserved(r->args.command, strerror(-rc));
     if (rc) {
         fprintf(stderr, "si run: %s: %s\n", r->args.command[0], strerror(-rc));
         return rc == -ENOENT ? 127 : 126;
@@ -172,16 +185,12 @@ int si__command_run(int argc, char **argv) {
     }
     struct rlimit descriptors;
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0 && descriptors.rlim_cur < MIN_DESCRIPTORS) {
-        fprintf(stderr, "si run: not observed: at most %lu descriptors (ulimit -n)\n",
-                (unsigned long)descriptors.rlim_cur);
-        execvp(r.args.command[0], r.args.command);
-        fprintf(stderr, "si run: %s: %s\n", r.args.command[0], strerror(errno));
-        return errno == ENOENT ? 127 : 126;
+        char why[80];
+        snprintf(why, sizeof why, "at most %lu descriptors (ulimit -n)", (unsigned long)descriptors.rlim_cur);
+        return run_unobserved(r.args.command, why);
     }
-    if (uv_loop_init(&r.loop) != 0) {
-        fprintf(stderr, "si run: no event loop: %s\n", strerror(errno));
-        return 126;
-    }
+    int loop_error = uv_loop_init(&r.loop);
+    if (loop_error) return run_unobserved(r.args.command, uv_strerror(loop_error));
     rc = start(&r);
     if (rc) {
         if (r.server) si__probe_server_close(r.server, NULL, NULL);
