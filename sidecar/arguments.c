@@ -29,36 +29,24 @@ enum {
     OPT_CA
 };
 
+/* What both subcommands take, and the end of a table. */
+#define SHARED_OPTIONS                                                                                                 \
+    {"rules", required_argument, NULL, OPT_RULES}, {"dashboard", required_argument, NULL, OPT_DASHBOARD},              \
+        {"key-file", required_argument, NULL, OPT_KEY_FILE}, {"ca-file", required_argument, NULL, OPT_CA},             \
+        {"app", required_argument, NULL, OPT_APP}, {"app-version", required_argument, NULL, OPT_VERSION},              \
+        {"env", required_argument, NULL, OPT_ENV}, {"state", required_argument, NULL, OPT_STATE},                      \
+        {"channels", required_argument, NULL, OPT_CHANNELS}, {"debug", no_argument, NULL, OPT_DEBUG},                  \
+        {"help", no_argument, NULL, 'h'}, {                                                                            \
+        NULL, 0, NULL, 0                                                                                               \
+    }
+
 static const struct option run_options[] = {{"folded", required_argument, NULL, OPT_FOLDED},
                                             {"pprof", required_argument, NULL, OPT_PPROF},
                                             {"hz", required_argument, NULL, OPT_HZ},
-                                            {"rules", required_argument, NULL, OPT_RULES},
-                                            {"dashboard", required_argument, NULL, OPT_DASHBOARD},
-                                            {"key-file", required_argument, NULL, OPT_KEY_FILE},
-                                            {"ca-file", required_argument, NULL, OPT_CA},
-                                            {"app", required_argument, NULL, OPT_APP},
-                                            {"app-version", required_argument, NULL, OPT_VERSION},
-                                            {"env", required_argument, NULL, OPT_ENV},
-                                            {"state", required_argument, NULL, OPT_STATE},
-                                            {"channels", required_argument, NULL, OPT_CHANNELS},
-                                            {"debug", no_argument, NULL, OPT_DEBUG},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+                                            SHARED_OPTIONS};
 
-static const struct option sidecar_options[] = {{"pid", required_argument, NULL, OPT_PID},
-                                                {"name", required_argument, NULL, OPT_NAME},
-                                                {"rules", required_argument, NULL, OPT_RULES},
-                                                {"dashboard", required_argument, NULL, OPT_DASHBOARD},
-                                                {"key-file", required_argument, NULL, OPT_KEY_FILE},
-                                                {"ca-file", required_argument, NULL, OPT_CA},
-                                                {"app", required_argument, NULL, OPT_APP},
-                                                {"app-version", required_argument, NULL, OPT_VERSION},
-                                                {"env", required_argument, NULL, OPT_ENV},
-                                                {"state", required_argument, NULL, OPT_STATE},
-                                                {"channels", required_argument, NULL, OPT_CHANNELS},
-                                                {"debug", no_argument, NULL, OPT_DEBUG},
-                                                {"help", no_argument, NULL, 'h'},
-                                                {NULL, 0, NULL, 0}};
+static const struct option sidecar_options[] = {
+    {"pid", required_argument, NULL, OPT_PID}, {"name", required_argument, NULL, OPT_NAME}, SHARED_OPTIONS};
 
 static int wrong(const char *option, const char *value, const char *why) {
     fprintf(stderr, "si: option --%s: '%s' %s\n", option, value, why);
