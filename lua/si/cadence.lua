@@ -17,6 +17,17 @@ local cadence_fields = {
       background_hz = { kind = "number", min = 0, max = 100, default = 10 },
     },
   },
+  heap = { kind = "table", default = {}, fields = { bytes = { kind = "size", default = "512KiB", min = "4KiB", max = "1GiB", or_zero = true } } },
+  wait = {
+    kind = "table",
+    default = {},
+    fields = {
+      mean = { kind = "duration", default = "10ms", min = "1ms", max = "10s", or_zero = true },
+      every = { kind = "duration", default = "16s", min = "1s", max = "1h" },
+      span = { kind = "duration", default = "16s", min = "100ms", max = "1h" },
+      background_mean = { kind = "duration", default = "100ms", min = "1ms", max = "60s", or_zero = true },
+    },
+  },
   overhead = { kind = "table", default = {}, fields = { cpu = { kind = "number", min = 0.0001, max = 1, default = 0.01 } } },
   when = { kind = "function" },
 }
@@ -26,6 +37,8 @@ local function flat(c)
     metrics_ms = c.metrics, report_ms = c.report,
     cpu_hz = c.cpu.hz, cpu_background_hz = c.cpu.background_hz, cpu_every_ms = c.cpu.every, cpu_span_ms = c.cpu.span,
     overhead_cpu = c.overhead.cpu,
+    heap_bytes = math.floor(c.heap.bytes),
+    wait_mean_ms = c.wait.mean, wait_background_ms = c.wait.background_mean, wait_every_ms = c.wait.every, wait_span_ms = c.wait.span,
   }
 end
 

@@ -64,14 +64,21 @@ function kinds.duration(spec, v)
   if type(v) ~= "string" then return nil, 'write a duration in quotes with its unit, such as "5m" (got ' .. quote(v) .. ")" end
   local ms, why = core.duration(v)
   if not ms then return nil, why end
+  if spec.or_zero and ms == 0 then return ms end
   if spec.min and ms < core.duration(spec.min) then return nil, "at least " .. spec.min .. ", got " .. quote(v) end
   if spec.max and ms > core.duration(spec.max) then return nil, "at most " .. spec.max .. ", got " .. quote(v) end
   return ms
 end
 
-function kinds.size(_, v)
+function kinds.size(spec, v)
   if type(v) ~= "string" and type(v) ~= "number" then return nil, 'write a size such as "8MiB" (got ' .. quote(v) .. ")" end
-  return core.size(v)
+  local bytes, why = core.size(v)
+  if not bytes then return nil, why end
+  if bytes ~= bytes or bytes < 0 then return nil, "expected a size of 0 or more, got " .. quote(v) end
+  if spec.or_zero and bytes == 0 then return bytes end
+  if spec.min and bytes < core.size(spec.min) then return nil, "at least " .. spec.min .. ", got " .. quote(v) end
+  if spec.max and bytes > core.size(spec.max) then return nil, "at most " .. spec.max .. ", got " .. quote(v) end
+  return bytes
 end
 
 function kinds.number(spec, v)

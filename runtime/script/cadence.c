@@ -60,7 +60,9 @@ static int ask_when(lua_State *L) {
 static int cadence_equal(const si__cadence *a, const si__cadence *b) {
     return a->metrics_ms == b->metrics_ms && a->report_ms == b->report_ms && a->cpu_hz == b->cpu_hz &&
            a->cpu_background_hz == b->cpu_background_hz && a->cpu_every_ms == b->cpu_every_ms &&
-           a->cpu_span_ms == b->cpu_span_ms && a->overhead_cpu == b->overhead_cpu;
+           a->cpu_span_ms == b->cpu_span_ms && a->overhead_cpu == b->overhead_cpu && a->heap_bytes == b->heap_bytes &&
+           a->wait_mean_ns == b->wait_mean_ns && a->wait_background_ns == b->wait_background_ns &&
+           a->wait_every_ms == b->wait_every_ms && a->wait_span_ms == b->wait_span_ms;
 }
 
 void si__cadence_tick(si__script *script) {

@@ -252,6 +252,11 @@ void si__cadence_read(lua_State *L, si__cadence *out) {
     out->cpu_every_ms = get_ms(L, "cpu_every_ms");
     out->cpu_span_ms = get_ms(L, "cpu_span_ms");
     out->overhead_cpu = get_number(L, "overhead_cpu", 0.01);
+    out->heap_bytes = (int64_t)get_number(L, "heap_bytes", 524288);
+    out->wait_mean_ns = (int64_t)(get_number(L, "wait_mean_ms", 10) * 1e6);
+    out->wait_background_ns = (int64_t)(get_number(L, "wait_background_ms", 100) * 1e6);
+    out->wait_every_ms = get_ms(L, "wait_every_ms");
+    out->wait_span_ms = get_ms(L, "wait_span_ms");
 }
 
 void si__ruleset_read(lua_State *L, si__ruleset *set) {

@@ -19,8 +19,12 @@ typedef struct si__script si__script;
 typedef struct si__cadence { /* what the rules' cadence { } says, checked and with defaults filled in */
     int64_t metrics_ms, report_ms;
     double cpu_hz, cpu_background_hz;
-    int64_t cpu_every_ms, cpu_span_ms; /* span >= every: always on */
-    double overhead_cpu;               /* share of one core that we may use, 0.01 = 1 % */
+    int64_t cpu_every_ms, cpu_span_ms;   /* span >= every: always on */
+    double overhead_cpu;                 /* share of one core that we may use, 0.01 = 1 % */
+    int64_t heap_bytes;                  /* mean bytes allocated between two heap samples; 0: off */
+    int64_t wait_mean_ns;                /* mean waited time between two wait samples inside a span; 0: off */
+    int64_t wait_background_ns;          /* the same between spans; 0: off there */
+    int64_t wait_every_ms, wait_span_ms; /* span >= every: always on */
 } si__cadence;
 
 typedef struct si__profile_request {

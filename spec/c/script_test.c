@@ -166,6 +166,11 @@ static void defaults_load_and_agree_with_check(void **state) {
     assert_true(f->cadence.cpu_hz == 100 && f->cadence.cpu_background_hz == 10);
     assert_true(f->cadence.cpu_every_ms == 8000 && f->cadence.cpu_span_ms == 2000);
     assert_true(f->cadence.overhead_cpu == 0.01);
+    assert_int_equal(f->cadence.heap_bytes, 524288);
+    assert_int_equal(f->cadence.wait_mean_ns, 10000000);
+    assert_int_equal(f->cadence.wait_background_ns, 100000000);
+    assert_int_equal(f->cadence.wait_every_ms, 16000);
+    assert_int_equal(f->cadence.wait_span_ms, 16000);
     assert_int_equal(strlen(si__script_hash(f->script)), 32);
     tick_for(f, 30);
     assert_int_equal(f->notified, 0);

@@ -113,6 +113,18 @@ describe("the word cadence", function()
     refused("cadence { cpu = { hz = 5000 } }", "at most 1000")
     refused("cadence { overhead = { cpu = 5 } }", "at most 1, got 5")
     refused("cadence { memory = {} }", 'unknown field "memory"')
+    refused("cadence { heap = { bytes = '1KiB' } }", 'field "bytes": at least 4KiB')
+    refused("cadence { heap = { bytes = '512 kilo' } }", "is not a size")
+    refused("cadence { wait = { mean = '10' } }", '"10" is not a duration')
+    refused("cadence { wait = { men = '10ms' } }", 'Did you mean "mean"')
+  end)
+
+  it("says how the heap and the waits are sampled", function()
+    accepted "cadence { heap = { bytes = '1MiB' }, wait = { mean = '20ms', span = '4s', background_mean = '0ms' } }"
+    local c = t.cadence()
+    assert.same({ 2^20, 20e6, 0, 16000, 4000 }, { c.heap_bytes, c.wait_mean_ns, c.wait_background_ns, c.wait_every_ms, c.wait_span_ms })
+    accepted "cadence { heap = { bytes = 0 }, wait = { mean = '0s' } }"
+    assert.same({ 0, 0, 100e6, 16000 }, { t.cadence().heap_bytes, t.cadence().wait_mean_ns, t.cadence().wait_background_ns, t.cadence().wait_span_ms })
   end)
 
   it("stands once in all files", function()

@@ -146,6 +146,11 @@ static void push_event(lua_State *L, const event *made) {
         set_number(L, "cpu_every_ms", (double)made->cadence.cpu_every_ms);
         set_number(L, "cpu_span_ms", (double)made->cadence.cpu_span_ms);
         set_number(L, "overhead_cpu", made->cadence.overhead_cpu);
+        set_number(L, "heap_bytes", (double)made->cadence.heap_bytes);
+        set_number(L, "wait_mean_ns", (double)made->cadence.wait_mean_ns);
+        set_number(L, "wait_background_ns", (double)made->cadence.wait_background_ns);
+        set_number(L, "wait_every_ms", (double)made->cadence.wait_every_ms);
+        set_number(L, "wait_span_ms", (double)made->cadence.wait_span_ms);
     }
     if (made->kind == EVENT_PROFILE) {
         set_text(L, "type", made->request.type);
