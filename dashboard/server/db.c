@@ -66,7 +66,7 @@ void si__db_close(si__db *db) {
 }
 
 sqlite3_stmt *si__db_prepare(si__db *db, const char *literal) {
-    size_t slot = ((uintptr_t)literal >> 3) * 0x9E3779B97F4A7C15ull >> 56;
+    size_t slot = ((uintptr_t)literal >> 3) * 0x9E3779B97F4A7C15ull >> 55;
     while (db->statements[slot].text && db->statements[slot].text != literal) slot = (slot + 1) % SI__DB_STATEMENTS;
     if (db->statements[slot].text) {
         sqlite3_reset(db->statements[slot].statement);

@@ -13,7 +13,7 @@
 
 typedef enum si__db_mode { SI__DB_WRITE, SI__DB_READ } si__db_mode;
 
-#define SI__DB_STATEMENTS 256
+#define SI__DB_STATEMENTS 512 /* a power of two */
 
 typedef struct si__db {
     sqlite3 *sql;

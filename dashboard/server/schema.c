@@ -117,6 +117,17 @@ static const char *const migrations[] = {
     "CREATE TRIGGER audit_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;"
     "CREATE TRIGGER audit_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;"
     "INSERT INTO meta VALUES('hash_key', randomblob(16)), ('application', 'si-dashboard');",
+    /* 2: snapshots; links at annotations */
+    "CREATE TABLE snapshot(id TEXT PRIMARY KEY, app INTEGER NOT NULL, type TEXT NOT NULL, unit TEXT NOT NULL, title "
+    "TEXT NOT NULL,"
+    " author TEXT NOT NULL, context TEXT NOT NULL, created_ms INTEGER NOT NULL, from_ms INTEGER NOT NULL,"
+    " to_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX snapshot_app ON snapshot(app, created_ms);"
+    "CREATE TABLE snapshot_part(id TEXT NOT NULL, part INTEGER NOT NULL, profiles INTEGER NOT NULL, samples INTEGER "
+    "NOT NULL,"
+    " total INTEGER NOT NULL, duration_ns INTEGER NOT NULL, core_ns REAL NOT NULL, cores REAL NOT NULL,"
+    " start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(id, part));"
+    "ALTER TABLE annotation ADD COLUMN link TEXT NOT NULL DEFAULT '';",
 };
 
 #define CURRENT ((int64_t)(sizeof migrations / sizeof migrations[0]))
