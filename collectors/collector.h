@@ -36,6 +36,9 @@ typedef struct si__collector {
      * open. */
     int (*start)(char *reason, size_t reason_bytes);
     void (*stop)(void);
+    /* Embedded: the control words of the region have changed: hooks go in or out, timers follow. NULL: nothing to do.
+       Runtime's thread. A preloaded probe has no such thread: there, calls look at the control words themselves. */
+    void (*retune)(void);
     /* Metrics side; NULL: none. `state` is this reader's memory between two readings (for rates). Puts what could be
        read; writes why into reason for what could not and returns a negative SI_E* then. */
     void *(*reader_new)(void);

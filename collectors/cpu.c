@@ -183,6 +183,18 @@ static void restart_timers(void) {
     }
 }
 
+static void retune(void) {
+    si__region *region = si__probe_region();
+    if (!region) return;
+    int saved = errno;
+    uint32_t used = atomic_load_explicit(&region->slots_used, memory_order_acquire);
+    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) {
+        si__slot *slot = si__region_slot(region, i);
+        if (atomic_load(&slot->state) == SI__SLOT_LIVE) si__timer_follow(region, si__thread_at(i));
+    }
+    errno = saved;
+}
+
 static int start(char *reason, size_t reason_bytes) {
     int rc = si__signal_install(tick, reason, reason_bytes);
     if (rc < 0) return rc;
@@ -198,14 +210,14 @@ static int start(char *reason, size_t reason_bytes) {
         return rc;
     }
     restart_timers();
-    if (!si__probe_is_preloaded()) si__hook_install();
+    if (!si__probe_is_preloaded()) si__hook_install(&si__libc_hooks);
     si__threads_discover();
-    si__threads_rearm();
+    retune();
     return 0;
 }
 
 static void stop(void) {
-    si__hook_remove();
+    si__hook_remove(&si__libc_hooks);
     si__threads_watch(NULL);
     /* Only records that were used once: in the others, the number of a timer is that of somebody else's first one. */
     const si__region *region = si__probe_region_made();
@@ -213,16 +225,5 @@ static void stop(void) {
     for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) si__timer_stop(si__thread_at(i));
 }
 
-void si__threads_rearm(void) {
-    si__region *region = si__probe_region();
-    if (!region) return;
-    int saved = errno;
-    uint32_t used = atomic_load_explicit(&region->slots_used, memory_order_acquire);
-    for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) {
-        si__slot *slot = si__region_slot(region, i);
-        if (atomic_load(&slot->state) == SI__SLOT_LIVE) si__timer_follow(region, si__thread_at(i));
-    }
-    errno = saved;
-}
-
-const si__collector si__collector_cpu = {.name = "cpu", .title = "CPU time", .start = start, .stop = stop};
+const si__collector si__collector_cpu = {
+    .name = "cpu", .title = "CPU time", .start = start, .stop = stop, .retune = retune};

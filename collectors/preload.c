@@ -14,7 +14,12 @@
 #include "native/thread.h"
 #include "preload_hello.h"
 
-enum { DEFAULT_CPU_MHZ = 100000 };
+enum {
+    DEFAULT_CPU_MHZ = 100000,
+    DEFAULT_HEAP_BYTES = 512 * 1024,
+    DEFAULT_WAIT_NS = 10000000,
+    DEFAULT_CALL_NS = 10000000
+};
 
 void si__preload_resolve(void); /* preload_interpose.c */
 
@@ -47,6 +52,9 @@ __attribute__((constructor)) static void start(void) {
     if (path && si__hello_to(path) == 0) {
         si__probe_options options = {.adopt = introduce, .adopt_quietly = introduce_quietly, .preloaded = 1};
         options.cpu_mhz = (uint32_t)number_in(getenv(SI__PROBE_CPU_MHZ_VARIABLE), DEFAULT_CPU_MHZ);
+        options.heap_bytes = (uint64_t)number_in(getenv(SI__PROBE_HEAP_BYTES_VARIABLE), DEFAULT_HEAP_BYTES);
+        options.wait_ns = (uint64_t)number_in(getenv(SI__PROBE_WAIT_NS_VARIABLE), DEFAULT_WAIT_NS);
+        options.call_ns = (uint64_t)number_in(getenv(SI__PROBE_CALL_NS_VARIABLE), DEFAULT_CALL_NS);
         int later = number_in(getenv(SI__PROBE_MAIN_VARIABLE), opener) != opener;
         int rc = later ? si__probe_open_later(&options) : si__probe_open(&options);
         if (rc == 0)

@@ -43,7 +43,7 @@ static void resolve(void) {
     memcpy(&real_unshare, &next, sizeof next);
     next = dlsym(RTLD_NEXT, "prctl");
     memcpy(&real_prctl, &next, sizeof next);
-    si__libc_resolve();
+    si__hook_resolve(&si__libc_hooks);
     atomic_store_explicit(&resolved, 1, memory_order_release);
 }
 

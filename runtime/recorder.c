@@ -165,6 +165,9 @@ void si__recorder_event(si__recorder *r, const si__space *space, const si__drain
     case SI__EVENT_CRASH:
         record_error(r, node, event);
         break;
+    case SI__EVENT_ALLOC:
+    case SI__EVENT_WAIT:
+    case SI__EVENT_CALL:
     case SI__EVENT_PAD:
         break;
     }

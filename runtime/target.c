@@ -246,7 +246,7 @@ void si__target_beat(si__target *t) {
 
 void si__target_cpu_rate(si__target *t, double hz) {
     si__region_set_cpu_mhz(t->region, (uint32_t)(hz * 1000 + 0.5));
-    if (t->own) si__threads_rearm();
+    if (t->own) si__probe_retune();
 }
 
 /* ---- End ---- */

@@ -9,6 +9,9 @@
  *                             exec) do so at their first tick of CPU time or first thread, so that a program which runs
  *                             for a millisecond costs next to nothing. Not set: everybody at once.
  *   SI_PROBE_CPU_MHZ=N        optional: CPU rate before the agent has said one (default 100000: 100 Hz)
+ *   SI_PROBE_HEAP_BYTES=N, SI_PROBE_WAIT_NS=N, SI_PROBE_CALL_NS=N
+ *                             optional: the other samplers' means before the agent has said them (default 524288,
+ *                             10000000, 10000000; 0: off)
  *
  * START carries the region's memfd as SCM_RIGHTS (unless `status` says that there is none). The agent sets the region's
  * control words, publishes unwind tables, and answers one byte (any value); the probe waits for it at most
@@ -52,5 +55,8 @@ typedef struct si__hello {
 #define SI__PROBE_SOCKET_VARIABLE "SI_PROBE_SOCKET"
 #define SI__PROBE_MAIN_VARIABLE "SI_PROBE_MAIN"
 #define SI__PROBE_CPU_MHZ_VARIABLE "SI_PROBE_CPU_MHZ"
+#define SI__PROBE_HEAP_BYTES_VARIABLE "SI_PROBE_HEAP_BYTES"
+#define SI__PROBE_WAIT_NS_VARIABLE "SI_PROBE_WAIT_NS"
+#define SI__PROBE_CALL_NS_VARIABLE "SI_PROBE_CALL_NS"
 
 #endif

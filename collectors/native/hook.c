@@ -18,47 +18,46 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "si/si.h"
+
 si__libc si__libc_real = {
 #define X(name, result, parameters) .name = name,
     SI__HOOKED(X)
 #undef X
 };
 
+static const si__hook core_hooks[] = {
+#define X(name, result, parameters) {#name, (uintptr_t)si__wrap_##name, (uintptr_t *)(void *)&si__libc_real.name},
+    SI__HOOKED(X)
+#undef X
+};
+const si__hook_table si__libc_hooks = {core_hooks, sizeof core_hooks / sizeof *core_hooks, 0};
+
+enum { TABLES_MAX = 16, SLOTS = 1024 }; /* slots: a power of two, well above the number of hooks */
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* openers and the runtime's thread; no host call waits */
+static const si__hook_table *tables[TABLES_MAX];
+static size_t table_count;
 static unsigned long long loads_seen, unloads_seen;
 
-void si__libc_resolve(void) {
-#define X(name, result, parameters)                                                                                    \
-    {                                                                                                                  \
-        void *next = dlsym(RTLD_NEXT, #name);                                                                          \
-        if (next) memcpy(&si__libc_real.name, &next, sizeof next);                                                     \
+void si__hook_resolve(const si__hook_table *table) {
+    for (size_t i = 0; i < table->count; i++) {
+        void *next = dlsym(RTLD_NEXT, table->hooks[i].name);
+        if (next) *table->hooks[i].real = (uintptr_t)next;
     }
-    SI__HOOKED(X)
-#undef X
 }
 
-typedef struct hooked {
-    const char *name;
-    uintptr_t real, ours;
-} hooked;
+/* ---- One walk over all modules ---- */
 
-enum {
-#define X(name, result, parameters) HOOK_##name,
-    SI__HOOKED(X)
-#undef X
-        HOOK_COUNT
-};
-
-static void list_hooked(hooked list[HOOK_COUNT]) {
-#define X(name, result, parameters)                                                                                    \
-    list[HOOK_##name] = (hooked){#name, (uintptr_t)si__libc_real.name, (uintptr_t)si__wrap_##name};
-    SI__HOOKED(X)
-#undef X
-}
+typedef struct slot {
+    const si__hook *hook;
+    int in_libc;
+} slot;
 
 typedef struct hook_pass {
-    hooked list[HOOK_COUNT];
-    int install; /* 0: put the real functions back */
-    int first;   /* 1: the next module is the program itself */
+    slot slots[SLOTS]; /* by hash of the name */
+    int install;       /* 0: put the real functions back */
+    int first;         /* 1: the next module is the program itself */
     unsigned long long loads, unloads;
 } hook_pass;
 
@@ -134,26 +133,41 @@ static void store(uintptr_t entry, uintptr_t value, const relocations *from) {
     if (protected) mprotect((void *)page, page_bytes, PROT_READ);
 }
 
-static const hooked *find_hooked(const hook_pass *pass, const char *name) {
-    if (name[0] != 'p' && name[0] != 's') return NULL;
-    for (int i = 0; i < HOOK_COUNT; i++)
-        if (strcmp(pass->list[i].name, name) == 0) return &pass->list[i];
+static uint32_t hash_of(const char *name) {
+    uint32_t hash = 2166136261u;
+    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 16777619u; /* FNV-1a */
+    return hash;
+}
+
+static void fill_slots(hook_pass *pass, const si__hook_table *table) {
+    for (size_t i = 0; i < table->count; i++) {
+        uint32_t at = hash_of(table->hooks[i].name) % SLOTS;
+        while (pass->slots[at].hook) at = (at + 1) % SLOTS;
+        pass->slots[at] = (slot){&table->hooks[i], table->in_libc};
+    }
+}
+
+static const slot *find_hooked(const hook_pass *pass, const char *name) {
+    uint32_t at = hash_of(name) % SLOTS;
+    for (; pass->slots[at].hook; at = (at + 1) % SLOTS)
+        if (strcmp(pass->slots[at].hook->name, name) == 0) return &pass->slots[at];
     return NULL;
 }
 
 static void rewrite(const struct dl_phdr_info *info, const relocations *from, uintptr_t table, size_t bytes,
-                    const hook_pass *pass) {
+                    const hook_pass *pass, int is_libc) {
     const Elf64_Rela *relocation = (const void *)table;
     for (size_t i = 0; i < bytes / sizeof *relocation; i++) {
         uint64_t type = ELF64_R_TYPE(relocation[i].r_info);
         if (type != JUMP_SLOT && type != GLOB_DAT) continue;
         const Elf64_Sym *symbol = &from->symbols[ELF64_R_SYM(relocation[i].r_info)];
-        const hooked *hook = find_hooked(pass, from->strings + symbol->st_name);
-        if (!hook || !hook->real) continue;
+        const slot *found = find_hooked(pass, from->strings + symbol->st_name);
+        if (!found || !*found->hook->real || (is_libc && !found->in_libc)) continue;
+        const si__hook *hook = found->hook;
         uintptr_t entry = info->dlpi_addr + relocation[i].r_offset;
         uintptr_t now = atomic_load_explicit((_Atomic uintptr_t *)entry, memory_order_relaxed);
         if (pass->install && now != hook->ours && now != 0) store(entry, hook->ours, from);
-        if (!pass->install && now == hook->ours) store(entry, hook->real, from);
+        if (!pass->install && now == hook->ours) store(entry, *hook->real, from);
     }
 }
 
@@ -175,23 +189,24 @@ static int visit(struct dl_phdr_info *info, size_t bytes, void *arg) {
     int is_program = pass->first;
     pass->first = 0;
     if (!is_program && is_own_library(info)) return 0; /* linked into the program, it is the host's calls that count */
-    if (strstr(info->dlpi_name, "linux-vdso") || strstr(info->dlpi_name, "/ld-linux") ||
-        strstr(info->dlpi_name, "/libc.so."))
-        return 0;
+    if (strstr(info->dlpi_name, "linux-vdso") || strstr(info->dlpi_name, "/ld-linux")) return 0;
+    int is_libc = strstr(info->dlpi_name, "/libc.so.") != NULL;
     relocations from;
     if (!read_dynamic(info, &from)) return 0;
-    if (from.jump) rewrite(info, &from, from.jump, from.jump_bytes, pass);
-    if (from.plain) rewrite(info, &from, from.plain, from.plain_bytes, pass);
+    if (from.jump) rewrite(info, &from, from.jump, from.jump_bytes, pass, is_libc);
+    if (from.plain) rewrite(info, &from, from.plain, from.plain_bytes, pass, is_libc);
     return 0;
 }
 
-static void walk(int install) {
-    hook_pass pass;
+/* Under the mutex. NULL: every installed table. */
+static void walk(int install, const si__hook_table *only) {
+    static hook_pass pass; /* large; the mutex is held */
     int saved = errno;
-    list_hooked(pass.list);
+    memset(&pass, 0, sizeof pass);
+    for (size_t i = 0; i < table_count; i++)
+        if (!only || tables[i] == only) fill_slots(&pass, tables[i]);
     pass.install = install;
     pass.first = 1;
-    pass.loads = pass.unloads = 0;
     dl_iterate_phdr(visit, &pass);
     loads_seen = pass.loads;
     unloads_seen = pass.unloads;
@@ -206,24 +221,39 @@ static int count_visit(struct dl_phdr_info *info, size_t bytes, void *arg) {
     return 1;
 }
 
-static int installed;
-
-void si__hook_install(void) {
-    walk(1);
-    installed = 1;
+int si__hook_install(const si__hook_table *table) {
+    pthread_mutex_lock(&mutex);
+    size_t i = 0;
+    while (i < table_count && tables[i] != table) i++;
+    int rc = i == TABLES_MAX ? SI_ELIMIT : 0;
+    if (rc == 0) {
+        tables[i] = table;
+        if (i == table_count) table_count++;
+        walk(1, table);
+    }
+    pthread_mutex_unlock(&mutex);
+    return rc;
 }
 
 int si__hook_refresh(void) {
     unsigned long long counts[2] = {0, 0};
     dl_iterate_phdr(count_visit, counts);
-    if (counts[0] == loads_seen && counts[1] == unloads_seen) return 0;
+    pthread_mutex_lock(&mutex);
+    int changed = counts[0] != loads_seen || counts[1] != unloads_seen;
+    if (changed && table_count) walk(1, NULL);
     loads_seen = counts[0];
     unloads_seen = counts[1];
-    if (installed) walk(1);
-    return 1;
+    pthread_mutex_unlock(&mutex);
+    return changed;
 }
 
-void si__hook_remove(void) {
-    if (installed) walk(0);
-    installed = 0;
+void si__hook_remove(const si__hook_table *table) {
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < table_count; i++) {
+        if (tables[i] != table) continue;
+        walk(0, table);
+        tables[i] = tables[--table_count];
+        break;
+    }
+    pthread_mutex_unlock(&mutex);
 }

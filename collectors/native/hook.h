@@ -1,16 +1,55 @@
 /*
- * The libc functions that we stand in front of: thread creation, and the few through which a program could see or
- * disturb our one signal.
+ * Functions of libc and of other libraries that we stand in front of.
  *
- * Preloaded, libsi-probe.so exports functions of these names, and the dynamic linker does the rest. Embedded, the
- * entries of the loaded modules' global offset tables are rewritten, and put back on stop.
+ * Preloaded, libsi-probe.so exports libc functions by these names, and the dynamic linker does the rest. Embedded, and
+ * for other libraries than libc, the entries of the loaded modules' global offset tables are rewritten, and put back on
+ * stop. Each collector that hooks brings a table of its own; a name stands in one table only.
+ *
+ * The first table, below, is the core's: thread creation, and the few functions through which a program could see or
+ * disturb our one signal.
  */
 #ifndef SI_NATIVE_HOOK_H
 #define SI_NATIVE_HOOK_H
 
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <time.h>
+
+/* ---- Tables ---- */
+
+typedef struct si__hook {
+    const char *name; /* of the function, as modules import it */
+    uintptr_t ours;
+    uintptr_t *real; /* where the real function is kept. *real 0: looked for in the loaded modules at every walk, and
+                        left alone until one of them defines it */
+} si__hook;
+
+typedef struct si__hook_table {
+    const si__hook *hooks;
+    size_t count;
+    int in_libc; /* 1: calls that libc makes to itself through its own table are hooked too */
+} si__hook_table;
+
+/*
+ * Hooks every loaded module but our own library, and those loaded later when si__hook_refresh sees them. The table is
+ * static. 0 or SI_ELIMIT (too many tables). Any thread of the host that may wait for the dynamic linker's lock, or the
+ * runtime's; not in a signal handler.
+ */
+int si__hook_install(const si__hook_table *table);
+
+/* Puts the real functions back. A call that is in one of ours right now ends there. */
+void si__hook_remove(const si__hook_table *table);
+
+/* Hooks modules loaded since. Returns 1 when modules were loaded or unloaded since the last call. */
+int si__hook_refresh(void);
+
+/* Preloaded: finds the real functions behind the names that we export (RTLD_NEXT); leaves *real of those that do not
+   exist. Before any wrapper runs; not in a signal handler. dlsym may allocate. */
+void si__hook_resolve(const si__hook_table *table);
+
+/* ---- The core's table ---- */
 
 typedef void (*si__signal_fn)(int);
 
@@ -34,20 +73,11 @@ typedef struct si__libc {
 #undef X
 } si__libc;
 extern si__libc si__libc_real;
+extern const si__hook_table si__libc_hooks;
 
 /* What stands in front of them: defined in thread.c and signal.c. Any host thread; each behaves as the real one. */
 #define X(name, result, parameters) result si__wrap_##name parameters;
 SI__HOOKED(X)
 #undef X
-
-/* Preloaded: finds the real functions behind ours. Before any wrapper runs; not in a signal handler. */
-void si__libc_resolve(void);
-
-/* Embedded: hooks every loaded module but our own library. Host thread at open. */
-void si__hook_install(void);
-/* Hooks modules loaded since. Returns 1 when modules were loaded or unloaded since the last call. */
-int si__hook_refresh(void);
-/* Puts the real functions back. */
-void si__hook_remove(void);
 
 #endif

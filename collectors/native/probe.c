@@ -116,6 +116,9 @@ static si__region *make_region(int *fd, int *error) {
     if (mapped && options_now.preloaded) si__region_unmap(mapped); /* the parent's: nothing here points into it */
     mapped = region;
     atomic_store_explicit(&region->control.cpu_mhz, options_now.cpu_mhz, memory_order_relaxed);
+    atomic_store_explicit(&region->control.heap_bytes, options_now.heap_bytes, memory_order_relaxed);
+    atomic_store_explicit(&region->control.wait_ns, options_now.wait_ns, memory_order_relaxed);
+    atomic_store_explicit(&region->control.call_ns, options_now.call_ns, memory_order_relaxed);
     copy_states(region);
     atomic_store(&si__owner_get()->made, region);
     return region;
@@ -232,6 +235,12 @@ void si__probe_close(void) {
     while (count-- > 0)
         if (si__collectors[count]->stop && states[count].status == SI__COLLECTOR_ON) si__collectors[count]->stop();
     errno = saved;
+}
+
+void si__probe_retune(void) {
+    if (!si__probe_region()) return;
+    for (int i = 0; i < SI__COLLECTOR_STATES && si__collectors[i]; i++)
+        if (si__collectors[i]->retune && states[i].status == SI__COLLECTOR_ON) si__collectors[i]->retune();
 }
 
 void si__probe_refresh(void) {

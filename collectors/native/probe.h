@@ -20,7 +20,8 @@ typedef struct si__probe_options {
     /* Preload, in a forked child: the same without waiting. May run in a signal handler: system calls only. */
     int (*adopt_quietly)(si__region *region, int fd);
     void *adopt_arg;
-    uint32_t cpu_mhz; /* rate until the runtime says another one; 0: off until then */
+    uint32_t cpu_mhz;                      /* rate until the runtime says another one; 0: off until then */
+    uint64_t heap_bytes, wait_ns, call_ns; /* likewise, see si__control */
     int preloaded; /* 1: no thread of ours in this process; timers that are off keep a slow tick to notice a change */
 } si__probe_options;
 
@@ -71,8 +72,8 @@ void si__threads_discover(void);
 /* Makes this thread invisible to discovery and to samplers: the runtime's own threads call it first thing. */
 void si__thread_ignore_self(void);
 
-/* Applies control.cpu_mhz to every thread's timer now. Runtime thread, after si__region_set_cpu_mhz. Embedded only. */
-void si__threads_rearm(void);
+/* Tells every collector that the control words have changed. Runtime thread, after si__region_set_*. Embedded only. */
+void si__probe_retune(void);
 
 /*
  * What the runtime's thread does about once a second, embedded: finds threads that no wrapper saw, closes the slots of

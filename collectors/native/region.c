@@ -21,7 +21,11 @@ enum { PAGE = 4096 };
 #define RINGS_OFF (SLOTS_OFF + ROUND_UP(SI__SLOT_COUNT * sizeof(si__slot)))
 #define INSTRUMENTS_OFF (RINGS_OFF + (uint64_t)SI__SLOT_COUNT * SI__RING_BYTES)
 #define BUCKETS_OFF (INSTRUMENTS_OFF + ROUND_UP(SI__INSTRUMENT_COUNT * sizeof(si__instrument)))
-#define UNWIND_OFF (BUCKETS_OFF + ROUND_UP((uint64_t)SI__INSTRUMENT_COUNT * SI__BUCKET_COUNT * sizeof(uint32_t)))
+#define WAITS_OFF (BUCKETS_OFF + ROUND_UP((uint64_t)SI__INSTRUMENT_COUNT * SI__BUCKET_COUNT * sizeof(uint32_t)))
+#define TALLIES_OFF (WAITS_OFF + ROUND_UP(SI__SLOT_COUNT * sizeof(si__wait_now)))
+#define LIVE_OFF (TALLIES_OFF + ROUND_UP(SI__SLOT_COUNT * sizeof(si__tallies)))
+#define NAMES_OFF (LIVE_OFF + ROUND_UP(SI__LIVE_COUNT * sizeof(si__live)))
+#define UNWIND_OFF (NAMES_OFF + ROUND_UP(SI__NAME_COUNT * sizeof(si__name)))
 #define TOTAL_BYTES (UNWIND_OFF + SI__UNWIND_ARENA_BYTES)
 
 _Static_assert(HEADER_BYTES % PAGE == 0 && RINGS_OFF % PAGE == 0 && UNWIND_OFF % PAGE == 0, "parts start on pages");
@@ -45,6 +49,10 @@ static void lay_out(si__region *region) {
     region->rings_off = RINGS_OFF;
     region->instruments_off = INSTRUMENTS_OFF;
     region->buckets_off = BUCKETS_OFF;
+    region->waits_off = WAITS_OFF;
+    region->tallies_off = TALLIES_OFF;
+    region->live_off = LIVE_OFF;
+    region->names_off = NAMES_OFF;
     region->unwind_off = UNWIND_OFF;
     atomic_store_explicit(&region->pid, (int32_t)getpid(), memory_order_relaxed);
     struct timespec now;
@@ -90,7 +98,8 @@ static int layout_valid(const si__region *region, uint64_t file_bytes) {
            region->header_bytes == HEADER_BYTES && region->total_bytes == TOTAL_BYTES && file_bytes == TOTAL_BYTES &&
            region->slots_off == SLOTS_OFF && region->rings_off == RINGS_OFF &&
            region->instruments_off == INSTRUMENTS_OFF && region->buckets_off == BUCKETS_OFF &&
-           region->unwind_off == UNWIND_OFF;
+           region->waits_off == WAITS_OFF && region->tallies_off == TALLIES_OFF && region->live_off == LIVE_OFF &&
+           region->names_off == NAMES_OFF && region->unwind_off == UNWIND_OFF;
 }
 
 /* Replaces the first page by a private copy: a write makes the kernel copy it. */

@@ -17,7 +17,7 @@
 #include "bucket.h"
 
 #define SI__REGION_MAGIC 0x31304e4f49474553ull /* "SEGION01" */
-#define SI__REGION_VERSION 1u
+#define SI__REGION_VERSION 2u
 
 enum {
     SI__SLOT_COUNT = 2048,       /* threads that can be observed at once */
@@ -25,6 +25,8 @@ enum {
     SI__INSTRUMENT_COUNT = 1024, /* distinct segments, handlers, calls, error groups, metrics */
     SI__NAME_BYTES = 96,         /* an instrument's name with its NUL */
     SI__FRAMES_MAX = 256,        /* frames of one sample */
+    SI__LIVE_COUNT = 65536,      /* sampled allocations that are live at once; power of two */
+    SI__NAME_COUNT = 8192,       /* power of two */
     SI__COLLECTOR_STATES = 32,
     SI__REASON_BYTES = 120
 };
@@ -36,8 +38,22 @@ typedef enum si__event_type {
     SI__EVENT_PAD = 1,   /* skip to the ring's start */
     SI__EVENT_CPU = 2,   /* value: nanoseconds of CPU; count: samples (timer ticks) */
     SI__EVENT_ERROR = 3, /* count: 1; text: group NUL message */
-    SI__EVENT_CRASH = 4  /* value: signal number; text: description */
+    SI__EVENT_CRASH = 4, /* value: signal number; text: description */
+    SI__EVENT_ALLOC = 5, /* value: bytes, count: objects that the sample stands for; detail: its place in the live
+                            table; text: its serial there, 8 bytes */
+    SI__EVENT_WAIT = 6,  /* value: ns waited, count: waits that the sample stands for; detail: si__wait_category */
+    SI__EVENT_CALL = 7,  /* value: ns, count: calls that the sample stands for; detail: si__instrument_kind; text: the
+                            instrument's name */
 } si__event_type;
+#define SI__EVENT_LAST SI__EVENT_CALL
+
+typedef enum si__wait_category { /* what a wait is for; the profile that it is shown in */
+                                 SI__WAIT_LOCK,
+                                 SI__WAIT_NETWORK,
+                                 SI__WAIT_SYSTEM,
+                                 SI__WAIT_CHANNEL,
+                                 SI__WAIT_CATEGORIES
+} si__wait_category;
 
 enum {                          /* si__event.flags */
        SI__STACK_TRUNCATED = 1, /* the walk ended early: no row and no frame pointer, or too deep */
@@ -57,9 +73,9 @@ typedef struct si__event {
     uint16_t flags;
     uint16_t frame_count;
     uint32_t text_bytes;
-    uint32_t reserved;
+    uint32_t detail; /* by type, see above */
     /* uint64_t pcs[frame_count], leaf first; then char text[text_bytes]. Return addresses are as found on the
-       stack (not minus one); the leaf is the exact pc. */
+       stack (not minus one); the leaf is the exact pc. A pc may be a name instead: see si__pc_is_name. */
 } si__event;
 
 /* ---- One observed thread ---- */
@@ -115,6 +131,62 @@ typedef struct si__instrument {
     char pad[104];
 } si__instrument; /* its buckets: uint32_t [SI__BUCKET_COUNT] at buckets_off + index * SI__BUCKET_COUNT * 4 */
 
+/* ---- What a thread waits in right now: so that a hang is seen while it lasts ---- */
+
+/* Guarded by `sequence`: odd while P writes. Index: the slot's. */
+typedef struct si__wait_now {
+    _Atomic uint32_t sequence;
+    _Atomic uint32_t call;      /* P: which call it is (native/wait_call.h); 0: none */
+    _Atomic uint64_t since_ns;  /* P: CLOCK_MONOTONIC */
+    _Atomic uint64_t caller_pc; /* P: who called it */
+    _Atomic uint64_t object;    /* P: what it waits for: address of the lock, descriptor; 0: not known */
+} si__wait_now;
+
+/* ---- Tallies: exact counts of a thread's calls; ever growing, also across the slot's owners ---- */
+
+typedef enum si__tally {
+    SI__TALLY_MALLOC,       /* allocations */
+    SI__TALLY_FREE,         /* releases */
+    SI__TALLY_MALLOC_BYTES, /* bytes asked for */
+    SI__TALLY_LOCK,         /* calls that could wait for a lock, and so on */
+    SI__TALLY_NETWORK,
+    SI__TALLY_SYSTEM,
+    SI__TALLY_CHANNEL,
+    SI__TALLIES = 16
+} si__tally;
+
+typedef struct si__tallies {
+    _Atomic uint64_t of[SI__TALLIES]; /* P: stored by the slot's thread alone */
+} si__tallies;
+
+/* ---- The live table: sampled allocations that were not released yet ---- */
+
+/* P writes bytes, objects and serial, then address; R reads serial and address before and after the rest. */
+typedef struct si__live {
+    _Atomic uint64_t address;     /* 0: free; 1: being written */
+    _Atomic uint64_t serial;      /* grows by one with every sampled allocation of the process; never 0 in use */
+    _Atomic int64_t bytes;        /* what it stands for */
+    _Atomic uint64_t objects_q16; /* objects it stands for, in 1/65536 */
+} si__live;
+
+/* ---- Names: frames that have no address, such as Lua functions ---- */
+
+typedef struct si__name {
+    _Atomic uint64_t hash;  /* of all that follows; 0: free. Claims the entry */
+    _Atomic uint32_t state; /* P: 2: the rest is there */
+    uint32_t line;
+    char function[80], file[96]; /* end with NUL */
+} si__name;
+
+#define SI__NAME_PC_BITS 0x80000000u
+/* The "address" of a name: not one that the processor knows. */
+static inline uint64_t si__name_pc(uint32_t index) {
+    return (uint64_t)SI__NAME_PC_BITS << 32 | index;
+}
+static inline int si__pc_is_name(uint64_t pc) {
+    return pc >> 32 == SI__NAME_PC_BITS;
+}
+
 /* ---- The header ---- */
 
 typedef enum si__collector_status {
@@ -131,6 +203,9 @@ typedef struct si__collector_state {
 typedef struct si__control {     /* R */
     _Atomic uint32_t generation; /* grows whenever a field below changed */
     _Atomic uint32_t cpu_mhz;    /* CPU samples per 1000 s of CPU time and thread (100 Hz = 100000); 0: off */
+    _Atomic uint64_t heap_bytes; /* allocated bytes between two samples, on average; 0: off */
+    _Atomic uint64_t wait_ns; /* waited nanoseconds between two samples of a category and thread, on average; 0: off */
+    _Atomic uint64_t call_ns; /* the same for handlers and calls: their stacks (their durations are all counted) */
 } si__control;
 
 #define SI__REGION_LAYOUT_BYTES 4096u
@@ -142,8 +217,9 @@ typedef struct si__region {
     uint32_t version;
     uint32_t header_bytes;
     uint64_t total_bytes;
-    uint64_t slots_off, rings_off, instruments_off, buckets_off, unwind_off;
-    char layout_pad[SI__REGION_LAYOUT_BYTES - 64];
+    uint64_t slots_off, rings_off, instruments_off, buckets_off, waits_off, tallies_off, live_off, names_off,
+        unwind_off;
+    char layout_pad[SI__REGION_LAYOUT_BYTES - 96];
     /* From here on the page is shared. */
     _Atomic int32_t pid;                  /* P */
     _Atomic uint32_t inert;               /* P: 1 after the observed process closed its side */
@@ -154,6 +230,8 @@ typedef struct si__region {
     _Atomic uint32_t slots_used;          /* P: highest slot index ever used + 1 */
     _Atomic uint64_t threads_refused;     /* P: threads without a slot or timer */
     _Atomic uint64_t instruments_refused; /* P: names that found no room */
+    _Atomic uint64_t live_refused;        /* P: sampled allocations that the live table had no room for */
+    _Atomic uint64_t names_refused;       /* P: names of frames that found no room */
     si__collector_state collectors[SI__COLLECTOR_STATES]; /* P; index = place in the registry */
 } si__region;
 
@@ -170,15 +248,37 @@ static inline si__instrument *si__region_instrument(si__region *r, uint32_t i) {
     return (si__instrument *)(void *)((char *)r + r->instruments_off) + i;
 }
 
+static inline si__wait_now *si__region_wait(si__region *r, uint32_t i) {
+    return (si__wait_now *)(void *)((char *)r + r->waits_off) + i;
+}
+static inline si__tallies *si__region_tallies(si__region *r, uint32_t i) {
+    return (si__tallies *)(void *)((char *)r + r->tallies_off) + i;
+}
+static inline si__live *si__region_live(si__region *r, uint32_t i) {
+    return (si__live *)(void *)((char *)r + r->live_off) + i;
+}
+static inline si__name *si__region_name(si__region *r, uint32_t i) {
+    return (si__name *)(void *)((char *)r + r->names_off) + i;
+}
+
 /* The buckets of instrument i: SI__BUCKET_COUNT counts (native/bucket.h). */
 static inline _Atomic uint32_t *si__region_buckets(si__region *r, uint32_t i) {
     return (_Atomic uint32_t *)(void *)((char *)r + r->buckets_off) + (size_t)i * SI__BUCKET_COUNT;
 }
 
 /* R: asks the probe for CPU samples at `mhz` thousandths of a hertz (0: off). A timer takes the new rate over at its
-   next tick; a timer that is off is started by si__threads_rearm (embedded) or by its slow tick (preloaded). */
+   next tick; a timer that is off is started by si__probe_retune (embedded) or by its slow tick (preloaded). */
 static inline void si__region_set_cpu_mhz(si__region *r, uint32_t mhz) {
     atomic_store_explicit(&r->control.cpu_mhz, mhz, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->control.generation, 1, memory_order_release);
+}
+
+/* R: the same for the samplers that hooked calls feed. What is to be hooked or unhooked is seen to by
+   si__probe_retune (embedded); a preloaded probe looks at the control words at every call. */
+static inline void si__region_set_means(si__region *r, uint64_t heap_bytes, uint64_t wait_ns, uint64_t call_ns) {
+    atomic_store_explicit(&r->control.heap_bytes, heap_bytes, memory_order_relaxed);
+    atomic_store_explicit(&r->control.wait_ns, wait_ns, memory_order_relaxed);
+    atomic_store_explicit(&r->control.call_ns, call_ns, memory_order_relaxed);
     atomic_fetch_add_explicit(&r->control.generation, 1, memory_order_release);
 }
 

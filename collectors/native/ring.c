@@ -59,7 +59,7 @@ si__event *si__ring_reserve(si__slot *slot, uint32_t frame_count, uint32_t text_
     event->flags = 0;
     event->frame_count = (uint16_t)frame_count;
     event->text_bytes = text_bytes;
-    event->reserved = 0;
+    event->detail = 0;
     return event;
 }
 

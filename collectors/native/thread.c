@@ -233,10 +233,11 @@ void si__thread_ignore_self(void) {
         if (atomic_compare_exchange_strong(&ignored[i], &none, tid)) break;
     si__region *region = si__probe_region();
     si__thread *thread = region ? find(region, tid, NULL) : NULL;
-    if (!thread) return;
-    si__signal_block(1);
-    close_slot(thread, 1);
-    self_now = NULL;
+    if (thread) {
+        si__signal_block(1);
+        close_slot(thread, 1);
+    }
+    self_now = &refused;
 }
 
 /* ---- The life of one thread ---- */

@@ -95,6 +95,7 @@ static int copy_event(si__drain *drain, const char *at, uint64_t bytes, si__drai
     out->time_ns = event.time_ns;
     out->value = event.value;
     out->count = event.count;
+    out->detail = event.detail;
     out->flags = event.flags;
     out->frame_count = event.frame_count;
     out->pcs = drain->pcs;
@@ -147,7 +148,7 @@ static size_t drain_ring(si__drain *drain, uint32_t index, si__drain_event_fn fn
         if (type == SI__EVENT_PAD) continue;
         event.type = (si__event_type)type;
         count++;
-        if (type >= SI__EVENT_CPU && type <= SI__EVENT_CRASH) fn(arg, &event);
+        if (type >= SI__EVENT_CPU && type <= SI__EVENT_LAST) fn(arg, &event);
     }
     return count;
 }

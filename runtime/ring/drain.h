@@ -30,6 +30,7 @@ typedef struct si__drained_event {
     uint64_t time_ns;        /* CLOCK_MONOTONIC of the machine */
     int64_t value;
     uint32_t count;
+    uint32_t detail; /* as in si__event; not checked */
     unsigned flags; /* SI__STACK_*, SI__EVENT_* */
     unsigned frame_count;
     const uint64_t *pcs; /* leaf first */

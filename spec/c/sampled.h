@@ -106,7 +106,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     (void)state;
     si__region_set_cpu_mhz(region, 0);
-    si__threads_rearm();
+    si__probe_retune();
     si__probe_close();
     tally rest = {0};
     si__drain_events(drain, add, &rest);
@@ -117,7 +117,7 @@ static int tear_down(void **state) {
 
 static void sample_at(uint32_t hz) {
     si__region_set_cpu_mhz(region, hz * 1000);
-    si__threads_rearm();
+    si__probe_retune();
 }
 
 static void pause_ms(long ms) {

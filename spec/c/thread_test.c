@@ -250,7 +250,7 @@ static void a_forked_child_may_open_its_own(void **state) {
         si__region *own = si__probe_region();
         if (rc != 0 || !own || own == region || own->pid != getpid()) _exit(1);
         si__region_set_cpu_mhz(own, 1000000);
-        si__threads_rearm();
+        si__probe_retune();
         own->modules_seen = 1;
         burn(100000000);
         si__drain *mine = si__drain_new(own);
