@@ -30,8 +30,10 @@ void si__handle_first_report(si__request *request);
 void si__handle_profiles(si__request *request); /* handle_profiles.c */
 void si__handle_tree(si__request *request);     /* handle_tree.c */
 void si__handle_error_tree(si__request *request);
-void si__handle_trend(si__request *request);  /* handle_trend.c */
-void si__handle_export(si__request *request); /* handle_export.c */
+void si__handle_trend(si__request *request);    /* handle_trend.c */
+void si__handle_top(si__request *request);      /* handle_top.c */
+void si__handle_sandwich(si__request *request); /* handle_sandwich.c */
+void si__handle_export(si__request *request);   /* handle_export.c */
 
 void si__handle_overview(si__request *request); /* handle_overview.c */
 void si__handle_segments(si__request *request); /* handle_series.c */

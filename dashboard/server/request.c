@@ -142,6 +142,21 @@ int si__request_range(si__request *request, si__range *range) {
     return SI_EINVAL;
 }
 
+int si__request_limit(si__request *request, size_t fallback, size_t most, size_t *limit) {
+    const char *text = si__request_argument(request, "limit", "");
+    char *end;
+    *limit = fallback;
+    if (!*text) return SI_OK;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (!errno && !*end && value > 0) {
+        *limit = (unsigned long long)value > most ? most : (size_t)value;
+        return SI_OK;
+    }
+    si__answer_error(request, 400, "invalid", "A limit is a whole number above 0.", "limit");
+    return SI_EINVAL;
+}
+
 int si__request_body(si__request *request, si__json **out) {
     char why[160], message[220];
     *out = NULL;

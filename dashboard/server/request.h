@@ -76,7 +76,8 @@ void si__answer_failure(si__request *request, int error); /* an SI_E* of the sto
 int si__request_app(si__request *request, int64_t *app);
 int si__request_range(si__request *request, si__range *range); /* app, env, from, to, src */
 int si__request_time(si__request *request, const char *name, int64_t fallback, int64_t *out);
-int si__request_body(si__request *request, si__json **out); /* a JSON object; free it */
+int si__request_limit(si__request *request, size_t fallback, size_t most, size_t *limit); /* limit=N, at most `most` */
+int si__request_body(si__request *request, si__json **out);                               /* a JSON object; free it */
 
 /* Runs a write on the writer's thread and waits. Not 0: it was answered with an error already. */
 int si__request_write(si__request *request, int (*apply)(si__tx *tx, void *arg), void *arg);

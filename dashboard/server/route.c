@@ -32,6 +32,8 @@ static const si__route routes[] = {
     {"GET", "/api/v1/profiles", SI__ROLE_VIEWER, 0, si__handle_profiles},
     {"GET", "/api/v1/profiles/tree", SI__ROLE_VIEWER, 0, si__handle_tree},
     {"GET", "/api/v1/profiles/trend", SI__ROLE_VIEWER, 0, si__handle_trend},
+    {"GET", "/api/v1/profiles/top", SI__ROLE_VIEWER, 0, si__handle_top},
+    {"GET", "/api/v1/profiles/sandwich", SI__ROLE_VIEWER, 0, si__handle_sandwich},
     {"GET", "/api/v1/profiles/export", SI__ROLE_VIEWER, 0, si__handle_export},
     {"GET", "/api/v1/segments", SI__ROLE_VIEWER, 0, si__handle_segments},
     {"GET", "/api/v1/errors", SI__ROLE_VIEWER, 0, si__handle_errors},
