@@ -46,6 +46,7 @@ typedef struct decoder {
     const uint8_t *end;
     si__decode_tables tables;
     si__report *report;
+    int wire; /* trees as they come, not as si__calltree */
 } decoder;
 
 static int enter(decoder *d, section which) {
@@ -230,6 +231,15 @@ static void decode_points(decoder *d) {
     }
 }
 
+/* A tree in the form that was asked for. 1: there is one; 0: nil was written, or the reader has failed. */
+static int tree(decoder *d, si__calltree **calltree, si__wire_tree **wire) {
+    if (d->wire)
+        *wire = si__decode_wire_tree(&d->r, &d->tables);
+    else
+        *calltree = si__decode_tree(&d->r, &d->tables);
+    return *wire || *calltree;
+}
+
 static void decode_profiles(decoder *d) {
     si__msgpack_reader *r = &d->r;
     uint32_t count = rows(d, PROFILES, sizeof(si__report_profile));
@@ -246,8 +256,12 @@ static void decode_profiles(decoder *d) {
         p->cores = real_or_zero(r);
         p->samples = si__msgpack_read_uint(r);
         p->dropped = si__msgpack_read_uint(r);
-        p->tree = si__decode_tree(r, &d->tables);
-        if (!r->status && !p->tree) got(d, p->tree = si__calltree_new()); /* readers need not ask */
+        if (!tree(d, &p->tree, &p->wire) && !r->status) { /* readers need not ask */
+            if (d->wire)
+                got(d, p->wire = si__decode_wire_empty());
+            else
+                got(d, p->tree = si__calltree_new());
+        }
         si__msgpack_skip(r, more);
     }
 }
@@ -268,7 +282,8 @@ static void decode_segments(decoder *d) {
         s->sum_ns = si__msgpack_read_uint(r);
         s->max_ns = si__msgpack_read_uint(r);
         si__msgpack_view sketch = si__msgpack_read_bin(r);
-        si__msgpack_skip(r, more);
+        if (more) tree(d, &s->tree, &s->wire); /* since 1.1 */
+        si__msgpack_skip(r, more ? more - 1 : 0);
         if (!si__decode_spend(r, &d->tables, sketch.length + 8, 32)) return;
         s->sketch = sketch.length ? si__sketch_decode((const uint8_t *)sketch.data, sketch.length) : si__sketch_new();
         if (!s->sketch) si__msgpack_fail(r, SI_EFORMAT, "malformed sketch");
@@ -287,7 +302,7 @@ static void decode_errors(decoder *d) {
         e->start_ms = si__msgpack_read_int(r);
         e->duration_ns = si__msgpack_read_uint(r);
         e->count = si__msgpack_read_uint(r);
-        e->tree = si__decode_tree(r, &d->tables);
+        tree(d, &e->tree, &e->wire);
         si__msgpack_skip(r, more);
     }
 }
@@ -373,8 +388,8 @@ static void decode_self(decoder *d) {
     }
 }
 
-int si__report_decode(const uint8_t *data, size_t length, si__report **out, char *error, size_t error_bytes) {
-    decoder d = {.r = {.at = data, .end = data + length, .error = error, .error_bytes = error_bytes}};
+static int decode(const uint8_t *data, size_t length, int wire, si__report **out, char *error, size_t error_bytes) {
+    decoder d = {.r = {.at = data, .end = data + length, .error = error, .error_bytes = error_bytes}, .wire = wire};
     *out = NULL;
     if (error_bytes) error[0] = '\0';
     if (length > SI__REPORT_MAX_BODY) return si__msgpack_fail(&d.r, SI_ELIMIT, "longer than 8 MiB");
@@ -392,6 +407,7 @@ int si__report_decode(const uint8_t *data, size_t length, si__report **out, char
     decode_alerts(&d);
     decode_rules(&d);
     decode_self(&d);
+    if (wire && !d.r.status) d.report->names = si__decode_wire_names(&d.r, &d.tables);
     si__decode_tables_free(&d.tables);
     if (d.r.status) {
         si__report_free(d.report);
@@ -399,4 +415,17 @@ int si__report_decode(const uint8_t *data, size_t length, si__report **out, char
     }
     *out = d.report;
     return SI_OK;
+}
+
+int si__report_decode(const uint8_t *data, size_t length, si__report **out, char *error, size_t error_bytes) {
+    return decode(data, length, 0, out, error, error_bytes);
+}
+
+int si__report_decode_wire(uint8_t *data, size_t length, si__report **out, char *error, size_t error_bytes) {
+    int failed = decode(data, length, 1, out, error, error_bytes);
+    if (failed)
+        free(data);
+    else
+        (*out)->names->input = data; /* what the names point into */
+    return failed;
 }

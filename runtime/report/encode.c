@@ -344,7 +344,7 @@ static void pack_segments(encoder *e, const si__report *report) {
     msgpack_pack_array(pk, report->segment_count);
     for (size_t i = 0; i < report->segment_count; i++) {
         const si__report_segment *s = &report->segments[i];
-        msgpack_pack_array(pk, 9);
+        msgpack_pack_array(pk, 10);
         pack_text(e, s->name);
         pack_text(e, s->kind);
         msgpack_pack_int64(pk, s->start_ms);
@@ -354,6 +354,7 @@ static void pack_segments(encoder *e, const si__report *report) {
         msgpack_pack_uint64(pk, s->sum_ns);
         msgpack_pack_uint64(pk, s->max_ns);
         pack_sketch(e, s->sketch);
+        pack_tree(e, s->tree);
     }
 }
 

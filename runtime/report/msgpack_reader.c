@@ -180,10 +180,12 @@ uint32_t si__msgpack_read_array(si__msgpack_reader *r) {
 }
 
 uint64_t si__msgpack_read_uint(si__msgpack_reader *r) {
+    if (r->at < r->end && *r->at < 0x80 && !r->status) return *r->at++; /* nearly all there are */
     return expect(r, UINT, "expected a non-negative integer").number;
 }
 
 int64_t si__msgpack_read_int(si__msgpack_reader *r) {
+    if (r->at < r->end && (*r->at < 0x80 || *r->at >= 0xe0) && !r->status) return (int8_t)*r->at++;
     head h = next(r);
     if (r->status) return 0;
     if (h.kind == INT || (h.kind == UINT && h.number <= INT64_MAX)) return (int64_t)h.number;
@@ -223,6 +225,20 @@ int si__msgpack_is_str(const si__msgpack_reader *r) {
     return (*r->at >= 0xa0 && *r->at <= 0xbf) || (*r->at >= 0xd9 && *r->at <= 0xdb);
 }
 
+/* Steps over small numbers, each of which is a byte below 0x80 or above 0xdf: eight at a time where all are. Returns
+ * how many. */
+static uint64_t skip_small(si__msgpack_reader *r, uint64_t most) {
+    const uint8_t *start = r->at;
+    if (most > left(r)) most = left(r);
+    const uint8_t *end = r->at + most;
+    for (uint64_t eight; end - r->at >= 8; r->at += 8) {
+        memcpy(&eight, r->at, sizeof eight);
+        if (eight & 0x8080808080808080ull) break;
+    }
+    while (r->at < end && (*r->at < 0x80 || *r->at >= 0xe0)) r->at++;
+    return (uint64_t)(r->at - start);
+}
+
 void si__msgpack_skip(si__msgpack_reader *r, uint64_t elements) {
     uint64_t open[SI__MSGPACK_MAX_DEPTH + 1]; /* elements still to come, per level */
     size_t depth = 0;
@@ -232,6 +248,7 @@ void si__msgpack_skip(si__msgpack_reader *r, uint64_t elements) {
             if (depth == 0) return;
             depth--;
         }
+        if ((open[depth] -= skip_small(r, open[depth])) == 0) continue;
         open[depth]--;
         head h = next(r);
         if ((h.kind != ARRAY && h.kind != MAP) || h.number == 0) continue;

@@ -44,17 +44,21 @@ static void telemetry_clear(si__report *report) {
         free(profile->trigger);
         free(profile->workload);
         si__calltree_free(profile->tree);
+        si__wire_tree_free(profile->wire);
     }
     for (size_t i = 0; i < report->segment_count; i++) {
         si__report_segment *segment = &report->segments[i];
         free(segment->name);
         free(segment->kind);
         si__sketch_free(segment->sketch);
+        si__calltree_free(segment->tree);
+        si__wire_tree_free(segment->wire);
     }
     for (size_t i = 0; i < report->error_count; i++) {
         free(report->errors[i].group);
         free(report->errors[i].message);
         si__calltree_free(report->errors[i].tree);
+        si__wire_tree_free(report->errors[i].wire);
     }
     free(report->points);
     free(report->profiles);
@@ -86,6 +90,7 @@ void si__report_free(si__report *report) {
     free(report->rules);
     free(report->statuses);
     free(report->losses);
+    si__wire_names_free(report->names);
     free(report->rules_hash);
     free(report);
 }

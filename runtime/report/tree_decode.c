@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../profile/strings.h"
 #include "limits.h"
 #include "utf8.h"
 
 #define NODE_BYTES 96   /* a node with its place in the tree's index, while growing */
 #define FRAME_BYTES 160 /* a frame likewise */
 #define TEXT_BYTES 32   /* malloc's own part of a small string */
+#define NODES_MOST 1000000
 
 int si__decode_spend(si__msgpack_reader *r, si__decode_tables *t, size_t count, size_t each) {
     if (r->status) return 0;
@@ -183,5 +185,157 @@ si__calltree *si__decode_tree(si__msgpack_reader *r, si__decode_tables *t) {
     if (!r->status) si__msgpack_skip(r, fields - 8);
     if (!r->status) return w.tree;
     si__calltree_free(w.tree);
+    return NULL;
+}
+
+/* ---- Trees as they come ---- */
+
+si__wire_tree *si__decode_wire_empty(void) {
+    si__wire_tree *tree = calloc(1, sizeof *tree);
+    if (!tree) return NULL;
+    tree->parents = calloc(2, sizeof *tree->parents);
+    if (!tree->parents) {
+        free(tree);
+        return NULL;
+    }
+    tree->frames = tree->parents + 1;
+    tree->node_count = 1;
+    return tree;
+}
+
+static int64_t saturated(int64_t a, int64_t b) { /* as si__calltree adds */
+    int64_t sum;
+    return !__builtin_add_overflow(a, b, &sum) ? sum : b < 0 ? INT64_MIN : INT64_MAX;
+}
+
+static int note_value(si__msgpack_reader *r, si__wire_tree *tree, size_t *room, uint32_t node, uint64_t count,
+                      int64_t value) {
+    uint64_t counts;
+    if (!count && !value) return SI_OK;
+    if (tree->value_count == *room) {
+        size_t wanted = *room ? *room * 2 : 64;
+        void *more = realloc(tree->values, wanted * sizeof *tree->values);
+        if (!more) return si__msgpack_fail(r, SI_ENOMEM, "out of memory");
+        tree->values = more;
+        *room = wanted;
+    }
+    tree->values[tree->value_count++] = (si__wire_value){node, count, value};
+    tree->total_value = saturated(tree->total_value, value);
+    tree->total_count = __builtin_add_overflow(tree->total_count, count, &counts) ? UINT64_MAX : counts;
+    return SI_OK;
+}
+
+static void wire_nodes(si__msgpack_reader *r, si__decode_tables *t, si__wire_tree *tree, uint32_t introduced,
+                       uint64_t per, size_t *room) {
+    enum { CLIMB, FRAME, COUNT, REST, COLUMNS };
+    si__msgpack_reader columns[COLUMNS];
+    uint32_t nodes = si__decode_columns(r, columns, COLUMNS), node = 0;
+    if (!si__decode_spend(r, t, nodes, NODE_BYTES)) return;
+    if (!nodes) return;
+    if (nodes >= NODES_MOST) {
+        si__msgpack_fail(r, SI_ENOMEM, "out of memory or too many nodes"); /* as si__calltree_child */
+        return;
+    }
+    uint32_t *more = realloc(tree->parents, 2 * (nodes + (size_t)1) * sizeof *more);
+    if (!more) {
+        si__msgpack_fail(r, SI_ENOMEM, "out of memory");
+        return;
+    }
+    tree->parents = more;
+    tree->frames = more + nodes + 1;
+    tree->frames[0] = 0;
+    for (uint32_t i = 1; i <= nodes; i++) {
+        uint64_t climb = si__msgpack_read_uint(&columns[CLIMB]), back = si__msgpack_read_uint(&columns[FRAME]);
+        uint64_t count = si__msgpack_read_uint(&columns[COUNT]);
+        uint64_t rest = (uint64_t)si__msgpack_read_int(&columns[REST]);
+        for (; climb > 0 && node; climb--) node = tree->parents[node];
+        if (climb > 0) si__msgpack_fail(r, SI_EFORMAT, "climbs above the root");
+        if (back > introduced) si__msgpack_fail(r, SI_EFORMAT, "refers to no frame");
+        uint32_t frame = back ? introduced - (uint32_t)back : introduced++;
+        if (frame >= t->frame_count) si__msgpack_fail(r, SI_EFORMAT, "refers to no frame");
+        for (int c = 0; c < COLUMNS; c++)
+            if (columns[c].status) r->status = columns[c].status;
+        if (r->status || note_value(r, tree, room, i, count, (int64_t)(count * per + rest))) return;
+        tree->parents[i] = node;
+        tree->frames[i] = frame;
+        tree->node_count = i + 1;
+        node = i;
+    }
+}
+
+si__wire_tree *si__decode_wire_tree(si__msgpack_reader *r, si__decode_tables *t) {
+    if (si__msgpack_read_nil(r)) return NULL;
+    uint32_t fields = si__msgpack_read_array(r);
+    if (!r->status && fields < 8) si__msgpack_fail(r, SI_EFORMAT, "tree with too few fields");
+    uint64_t introduced = si__msgpack_read_uint(r);
+    uint64_t per = (uint64_t)si__msgpack_read_int(r);
+    int64_t root_value = si__msgpack_read_int(r);
+    uint64_t root_count = si__msgpack_read_uint(r);
+    size_t room = 0;
+    if (!r->status && introduced > t->frame_count) si__msgpack_fail(r, SI_EFORMAT, "refers to no frame");
+    if (!si__decode_spend(r, t, 1, 4096)) return NULL;
+    si__wire_tree *tree = si__decode_wire_empty();
+    if (!tree) {
+        si__msgpack_fail(r, SI_ENOMEM, "out of memory");
+        return NULL;
+    }
+    if (!note_value(r, tree, &room, 0, root_count, root_value))
+        wire_nodes(r, t, tree, (uint32_t)introduced, per, &room);
+    if (!r->status) si__msgpack_skip(r, fields - 8);
+    if (!r->status) return tree;
+    si__wire_tree_free(tree);
+    return NULL;
+}
+
+/* Printable ASCII of a sane length is what it should be as it is. */
+static int is_plain(const char *data, size_t length) {
+    if (length >= SI__STRING_MAX) return 0;
+    unsigned odd = 0;
+    for (size_t i = 0; i < length; i++) odd |= (unsigned char)(data[i] - 0x20) >= 0x5f;
+    return !odd;
+}
+
+static int repair(si__wire_names *names, size_t *room, si__msgpack_view *text) {
+    if (names->repaired_count == *room) {
+        size_t wanted = *room ? *room * 2 : 16;
+        char **more = realloc(names->repaired, wanted * sizeof *more);
+        if (!more) return SI_ENOMEM;
+        names->repaired = more;
+        *room = wanted;
+    }
+    char clean[SI__STRING_MAX + 1], *whole = si__utf8_repaired(text->data, text->length);
+    if (!whole) return SI_ENOMEM;
+    text->length = si__text_clean(clean, sizeof clean, whole);
+    memcpy(whole, clean, text->length + 1); /* never longer than what it was made of */
+    names->repaired[names->repaired_count++] = whole;
+    text->data = whole;
+    return SI_OK;
+}
+
+si__wire_names *si__decode_wire_names(si__msgpack_reader *r, si__decode_tables *t) {
+    si__wire_names *names = calloc(1, sizeof *names);
+    size_t room = 0, bytes = 0;
+    if (!names) goto fail;
+    names->texts = malloc((t->string_count + (size_t)1) * sizeof *names->texts);
+    names->frames = malloc((t->frame_count + (size_t)1) * sizeof *names->frames);
+    if (!names->texts || !names->frames) goto fail;
+    for (uint32_t i = 0; i < t->string_count; i++) {
+        si__msgpack_view text = t->strings[i];
+        if (!is_plain(text.data, text.length)) {
+            bytes += text.length + TEXT_BYTES; /* at most the body's 8 MiB, and malloc's part */
+            if (repair(names, &room, &text)) goto fail;
+        }
+        names->texts[i] = (si__wire_text){text.data, text.length};
+    }
+    names->text_count = t->string_count;
+    for (uint32_t i = 0; i < t->frame_count; i++)
+        names->frames[i] =
+            (si__wire_frame){t->frames[i].function, t->frames[i].file, t->frames[i].module, t->frames[i].line};
+    names->frame_count = t->frame_count;
+    si__decode_spend(r, t, bytes, 1);
+    return names;
+fail:
+    si__wire_names_free(names);
+    si__msgpack_fail(r, SI_ENOMEM, "out of memory");
     return NULL;
 }

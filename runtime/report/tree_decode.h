@@ -10,6 +10,7 @@
 
 #include "../profile/calltree.h"
 #include "msgpack_reader.h"
+#include "wire_tree.h"
 
 typedef struct si__decode_frame {
     uint32_t function, file, module, line; /* strings by index, checked */
@@ -41,5 +42,13 @@ uint32_t si__decode_columns(si__msgpack_reader *reader, si__msgpack_reader *colu
 
 /* A tree, or NULL: nil was written, or the reader has failed. */
 si__calltree *si__decode_tree(si__msgpack_reader *reader, si__decode_tables *tables);
+
+/* The same without making more of it than is written. */
+si__wire_tree *si__decode_wire_tree(si__msgpack_reader *reader, si__decode_tables *tables);
+si__wire_tree *si__decode_wire_empty(void); /* NULL: out of memory */
+
+/* The tables as what wire trees refer to, each text made printable once. NULL and a failed reader when out of memory.
+ */
+si__wire_names *si__decode_wire_names(si__msgpack_reader *reader, si__decode_tables *tables);
 
 #endif

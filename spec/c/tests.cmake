@@ -3,6 +3,7 @@ set(SI_WRAP_MALLOC -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc) # lets a test
 si_test(calltree_test c si_profile ${SI_WRAP_MALLOC})
 si_test(sketch_test c si_profile m ${SI_WRAP_MALLOC})
 si_test(report_test c si_report)
+si_test(wire_tree_test c si_report)
 set(SI_WRAP_ALLOC -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup) # for spec/c/alloc_fail.h
 si_test(report_hostile_test c si_report ${SI_WRAP_ALLOC})
 si_test(spool_test c si_report ${SI_WRAP_ALLOC} -Wl,--wrap=write,--wrap=fsync)
