@@ -1,4 +1,4 @@
-/* Route: a profile or a merge as a file: folded stacks, pprof, or JSON. Workers' threads. */
+/* Route: a profile or a merge as a file: folded stacks, pprof, speedscope, or JSON. Workers' threads. */
 #include <si/si.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,8 @@
 #include "../../runtime/profile/folded.h"
 #include "handlers.h"
 #include "pprof_out.h"
-#include "tree.h"
+#include "selection.h"
+#include "speedscope.h"
 
 /* The tree with its names in it, as the agent's own writers take it. 0 or SI_E*. */
 static int name_tree(si__request *request, const si__tree *tree, si__calltree **out) {
@@ -76,44 +77,49 @@ static void name_file(si__request *request, const char *type, const char *ending
     snprintf(request->disposition, sizeof request->disposition, "attachment; filename=\"%s.%s\"", name, ending);
 }
 
-static void read_unit(si__request *request, int64_t app, const char *type, char *out, size_t bytes) {
-    si__db *db = &request->reader->db;
-    sqlite3_stmt *unit = si__db_prepare(db, "SELECT unit FROM profile_type WHERE app=? AND type=?");
-    int known = si__db_step(db, si__db_bind(unit, "is", app, type)) == 1;
-    snprintf(out, bytes, "%s", known ? si__db_text(unit, 0) : "");
-    if (unit) sqlite3_reset(unit);
+typedef enum form { FOLDED, PPROF, SPEEDSCOPE, JSON, FORMS } form;
+static const char *const forms[] = {"folded", "pprof", "speedscope", "json"};
+static const char *const endings[] = {"folded", "pb.gz", "speedscope.json", "json"};
+
+static int export_speedscope(si__request *request, const si__calltree *named, const char *type, const char *unit) {
+    si__json_writer json = {0};
+    int failed = si__speedscope_write(&json, named, si__request_argument(request, "app", ""), type, unit);
+    if (failed)
+        si__json_discard(&json);
+    else
+        si__answer_json(request, 200, &json);
+    return failed;
 }
 
-static void export_file(si__request *request, const char *type, int folded) {
-    si__range range;
+static void export_file(si__request *request, const si__selection *selection, form as) {
     si__tree tree = {0};
     si__calltree *named = NULL;
+    const char *type = si__selection_type(selection);
     char unit[32];
-    if (si__request_range(request, &range)) return;
-    int64_t at = si__tree_id(request, "at");
-    if (at < 0 || si__tree_read(request, &range, type, at, &tree)) return;
-    read_unit(request, range.app, type, unit, sizeof unit);
+    if (si__selection_tree(request, selection, &tree)) return;
+    snprintf(unit, sizeof unit, "%s", si__type_unit(request->reader, selection->range.app, type));
     int failed = name_tree(request, &tree, &named);
-    if (!failed)
-        failed = folded ? export_folded(request, named, unit) : export_pprof(request, &tree, named, type, unit);
-    if (failed)
-        si__answer_failure(request, failed);
-    else
-        name_file(request, type, folded ? "folded" : "pb.gz");
+    if (!failed && as == FOLDED) failed = export_folded(request, named, unit);
+    if (!failed && as == PPROF) failed = export_pprof(request, &tree, named, type, unit);
+    if (!failed && as == SPEEDSCOPE) failed = export_speedscope(request, named, type, unit);
+    if (failed) si__answer_failure(request, failed);
     si__calltree_free(named);
     si__tree_clear(&tree);
 }
 
 void si__handle_export(si__request *request) {
-    const char *type = si__request_argument(request, "type", "cpu");
+    si__selection selection;
     const char *format = si__request_argument(request, "format", "folded");
-    int folded = !strcmp(format, "folded");
-    if (folded || !strcmp(format, "pprof")) {
-        export_file(request, type, folded);
-    } else if (!strcmp(format, "json")) { /* the page's own form, to keep */
-        si__handle_tree(request);
-        if (request->status == 200) name_file(request, type, "json");
-    } else {
-        si__answer_error(request, 400, "invalid", "A format is folded, pprof or json.", "format");
+    form as = FOLDED;
+    while (as < FORMS && strcmp(format, forms[as]) != 0) as++;
+    if (as == FORMS) {
+        si__answer_error(request, 400, "invalid", "A format is folded, pprof, speedscope or json.", "format");
+        return;
     }
+    if (si__selection_of(request, &selection)) return;
+    if (as == JSON) /* the page's own form, to keep */
+        si__handle_tree(request);
+    else
+        export_file(request, &selection, as);
+    if (request->status == 200) name_file(request, si__selection_type(&selection), endings[as]);
 }

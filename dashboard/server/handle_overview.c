@@ -1,19 +1,17 @@
 /* Route: everything about an application on one page, small. Workers' threads. */
-#include <math.h>
 #include <si/si.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "handlers.h"
+#include "movers.h"
 #include "series.h"
 
 #define BUCKETS 128
 #define TYPES 16
 #define SEGMENTS 8
 #define MOVERS 8
-#define MOVER_LEAST 0.01   /* a change of less than a hundredth of the profile is no news */
-#define FRAME_LEAST 0.0005 /* frames with less are not looked up by name */
 #define HEALTH 24
 
 typedef struct line { /* averages over buckets of time */
@@ -96,125 +94,6 @@ static void put_types(si__request *request, si__json_writer *json, const si__ran
         si__json_object_end(json);
     }
     si__json_array_end(json);
-}
-
-/* ---- Movers: functions whose own share changed against the time before ---- */
-
-typedef struct mover {
-    char function[512], module[128];
-    const char *type;
-    double before, after;
-} mover;
-
-typedef struct movers {
-    mover *items;
-    size_t count, capacity;
-} movers;
-
-/* Self values per frame. */
-static int by_frame(si__reader *reader, const si__sum *nodes, si__sum *frames) {
-    size_t count = si__sum_count(nodes);
-    si__entry *entries = malloc((count + 1) * sizeof *entries);
-    int failed = entries ? SI_OK : SI_ENOMEM;
-    if (entries) si__sum_entries(nodes, entries);
-    for (size_t i = 0; i < count && !failed; i++) {
-        si__place place = si__places_get(reader->places, &reader->db, entries[i].node);
-        failed = si__sum_add(frames, place.frame, 0, entries[i].value);
-    }
-    free(entries);
-    return failed;
-}
-
-static int add_share(movers *all, size_t first, const si__frame_row *row, const char *type, double share,
-                     int is_after) {
-    for (size_t i = first; i < all->count; i++) {
-        mover *m = &all->items[i];
-        if (strncmp(m->function, row->function, sizeof m->function - 1) != 0 ||
-            strncmp(m->module, row->module, sizeof m->module - 1) != 0)
-            continue;
-        *(is_after ? &m->after : &m->before) += share;
-        return SI_OK;
-    }
-    if (all->count == all->capacity) {
-        size_t capacity = all->capacity ? all->capacity * 2 : 64;
-        mover *more = realloc(all->items, capacity * sizeof *more);
-        if (!more) return SI_ENOMEM;
-        all->items = more;
-        all->capacity = capacity;
-    }
-    mover *m = &all->items[all->count++];
-    *m = (mover){.type = type};
-    snprintf(m->function, sizeof m->function, "%s", row->function);
-    snprintf(m->module, sizeof m->module, "%s", row->module);
-    *(is_after ? &m->after : &m->before) = share;
-    return SI_OK;
-}
-
-/* A function has a frame for each of its lines: they are joined by name here. */
-static int add_shares(si__reader *reader, movers *all, size_t first, const si__sum *frames, int64_t total,
-                      const char *type, int is_after) {
-    size_t count = si__sum_count(frames);
-    si__entry *entries = malloc((count + 1) * sizeof *entries);
-    int failed = entries ? SI_OK : SI_ENOMEM;
-    if (entries) si__sum_entries(frames, entries);
-    for (size_t i = 0; i < count && !failed; i++) {
-        si__frame_row row;
-        double share = (double)entries[i].value / (double)total;
-        if (share < FRAME_LEAST || si__read_frame(reader, entries[i].node, &row)) continue;
-        failed = add_share(all, first, &row, type, share, is_after);
-    }
-    free(entries);
-    return failed;
-}
-
-static int compare_type(si__request *request, const si__range *range, const char *type, movers *all) {
-    si__range windows[2] = {*range, *range};
-    size_t first = all->count;
-    windows[0].to_ms = range->from_ms;
-    windows[0].from_ms = range->from_ms - (range->to_ms - range->from_ms);
-    si__merge merges[2] = {{0}, {0}};
-    int failed = SI_OK, comparable = 1;
-    for (int i = 0; i < 2 && !failed; i++) {
-        failed = si__read_merge(request->reader, &windows[i], type, &merges[i]);
-        comparable &= !failed && merges[i].total > 0;
-    }
-    for (int i = 0; i < 2 && !failed && comparable; i++) {
-        si__sum *frames = si__sum_new();
-        failed = frames ? by_frame(request->reader, merges[i].sum, frames) : SI_ENOMEM;
-        if (!failed) failed = add_shares(request->reader, all, first, frames, merges[i].total, type, i);
-        si__sum_free(frames);
-    }
-    si__merge_clear(&merges[0]);
-    si__merge_clear(&merges[1]);
-    return failed;
-}
-
-static int by_change(const void *a, const void *b) {
-    double x = fabs(((const mover *)a)->after - ((const mover *)a)->before);
-    double y = fabs(((const mover *)b)->after - ((const mover *)b)->before);
-    return (x < y) - (x > y);
-}
-
-static void put_movers(si__request *request, si__json_writer *json, const si__range *range, const profile_type *types,
-                       size_t count) {
-    movers all = {0};
-    for (size_t i = 0; i < count; i++)
-        if (compare_type(request, range, types[i].name, &all)) break; /* out of memory: the rest of the page stands */
-    if (all.count) qsort(all.items, all.count, sizeof *all.items, by_change);
-    si__json_array_begin(json, "movers");
-    for (size_t i = 0; i < all.count && i < MOVERS; i++) {
-        const mover *m = &all.items[i];
-        if (fabs(m->after - m->before) < MOVER_LEAST) break;
-        si__json_object_begin(json, NULL);
-        si__json_put_string(json, "type", m->type);
-        si__json_put_string(json, "function", m->function);
-        si__json_put_string(json, "module", m->module);
-        si__json_put_number(json, "before", m->before);
-        si__json_put_number(json, "after", m->after);
-        si__json_object_end(json);
-    }
-    si__json_array_end(json);
-    free(all.items);
 }
 
 /* ---- The rest ---- */
@@ -302,7 +181,10 @@ void si__handle_overview(si__request *request) {
     put_types(request, &json, &range, types, count);
     put_segments(request, &json, &range);
     put_errors(request, &json, &range);
-    put_movers(request, &json, &range, types, count);
+    const char *names[TYPES];
+    for (size_t i = 0; i < count; i++) names[i] = types[i].name;
+    si__range before = si__movers_before(&range);
+    si__movers_write(request, &json, &range, &before, names, count, MOVERS);
     si__alerts_write_firing(request, &json, range.app);
     si__annotations_write(request, &json, &range);
     put_health(request, &json, &range);

@@ -168,8 +168,9 @@ static void answer_sandwich(si__request *request, const si__selection *selection
     const si__function *f = si__functions_at(s->functions, s->wanted);
     si__json_writer json = {0};
     si__json_object_begin(&json, NULL);
-    si__json_put_string(&json, "type", selection->type);
-    si__json_put_string(&json, "unit", si__type_unit(request->reader, selection->range.app, selection->type));
+    si__json_put_string(&json, "type", si__selection_type(selection));
+    si__json_put_string(&json, "unit",
+                        si__type_unit(request->reader, selection->range.app, si__selection_type(selection)));
     si__merge_write(&json, &s->tree->merge);
     si__json_put_string(&json, "function", f->function);
     si__json_put_string(&json, "module", f->module);

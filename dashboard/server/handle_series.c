@@ -34,7 +34,8 @@ static si__segment_sum *segment_for(si__segment_sums *sums, const si__segment_ro
     snprintf(sum->kind, sizeof sum->kind, "%s", row->kind);
     sum->all = si__sketch_new();
     if (sums->buckets) sum->points = calloc(sums->buckets, sizeof *sum->points);
-    return sum->all && (!sums->buckets || sum->points) ? sum : NULL;
+    if (sums->buckets) sum->point_errors = calloc(sums->buckets, sizeof *sum->point_errors);
+    return sum->all && (!sums->buckets || (sum->points && sum->point_errors)) ? sum : NULL;
 }
 
 int si__segment_add(void *arg, const si__segment_row *row) {
@@ -46,9 +47,11 @@ int si__segment_add(void *arg, const si__segment_row *row) {
     int failed = si__sketch_merge(sum->all, sketch);
     sum->count += row->count;
     sum->errors += row->errors;
+    sum->sum_ns += row->sum_ns;
     if (row->max_ns > sum->max_ns) sum->max_ns = row->max_ns;
     size_t bucket = sums->bucket_ms ? (size_t)((row->t - sums->from_ms) / sums->bucket_ms) : 0;
     if (sum->points && bucket < sums->buckets) {
+        sum->point_errors[bucket] += row->errors;
         si__sketch **point = &sum->points[bucket];
         if (!*point) {
             *point = sketch;
@@ -66,6 +69,7 @@ void si__segment_clear(si__segment_sums *sums) {
         si__sketch_free(sums->items[i].all);
         for (size_t j = 0; sums->items[i].points && j < sums->buckets; j++) si__sketch_free(sums->items[i].points[j]);
         free(sums->items[i].points);
+        free(sums->items[i].point_errors);
     }
     free(sums->items);
     *sums = (si__segment_sums){0};
@@ -83,10 +87,31 @@ void si__segment_sort(si__segment_sums *sums) {
     if (sums->count) qsort(sums->items, sums->count, sizeof *sums->items, by_time_spent);
 }
 
+si__segment_sums si__segment_sums_of(const si__range *range) {
+    si__segment_sums sums = {.bucket_ms = si__bucket_ms(range)};
+    sums.from_ms = range->from_ms - range->from_ms % sums.bucket_ms;
+    sums.buckets = (size_t)((range->to_ms - sums.from_ms) / sums.bucket_ms + 1);
+    return sums;
+}
+
 static void put_quantiles(si__json_writer *json, const si__sketch *sketch) {
     si__json_put_number(json, NULL, si__sketch_quantile(sketch, 0.5) / 1e6);
     si__json_put_number(json, NULL, si__sketch_quantile(sketch, 0.95) / 1e6);
     si__json_put_number(json, NULL, si__sketch_quantile(sketch, 0.99) / 1e6);
+}
+
+void si__segment_points_write(si__json_writer *json, const si__segment_sum *sum, const si__segment_sums *sums) {
+    si__json_array_begin(json, "points");
+    for (size_t i = 0; i < sums->buckets; i++) {
+        if (!sum->points[i]) continue;
+        si__json_array_begin(json, NULL);
+        si__json_put_int(json, NULL, sums->from_ms + (int64_t)i * sums->bucket_ms);
+        put_quantiles(json, sum->points[i]);
+        si__json_put_uint(json, NULL, si__sketch_count(sum->points[i]));
+        si__json_put_uint(json, NULL, sum->point_errors[i]);
+        si__json_array_end(json);
+    }
+    si__json_array_end(json);
 }
 
 static void put_segment(si__json_writer *json, const si__segment_sum *sum, const si__segment_sums *sums) {
@@ -99,25 +124,14 @@ static void put_segment(si__json_writer *json, const si__segment_sum *sum, const
     si__json_put_number(json, "p95_ms", si__sketch_quantile(sum->all, 0.95) / 1e6);
     si__json_put_number(json, "p99_ms", si__sketch_quantile(sum->all, 0.99) / 1e6);
     si__json_put_number(json, "max_ms", (double)sum->max_ns / 1e6);
-    si__json_array_begin(json, "points");
-    for (size_t i = 0; i < sums->buckets; i++) {
-        if (!sum->points[i]) continue;
-        si__json_array_begin(json, NULL);
-        si__json_put_int(json, NULL, sums->from_ms + (int64_t)i * sums->bucket_ms);
-        put_quantiles(json, sum->points[i]);
-        si__json_put_uint(json, NULL, si__sketch_count(sum->points[i]));
-        si__json_array_end(json);
-    }
-    si__json_array_end(json);
+    si__segment_points_write(json, sum, sums);
     si__json_object_end(json);
 }
 
 void si__handle_segments(si__request *request) {
     si__range range;
     if (si__request_range(request, &range)) return;
-    si__segment_sums sums = {.bucket_ms = si__bucket_ms(&range)};
-    sums.from_ms = range.from_ms - range.from_ms % sums.bucket_ms;
-    sums.buckets = (size_t)((range.to_ms - sums.from_ms) / sums.bucket_ms + 1);
+    si__segment_sums sums = si__segment_sums_of(&range);
     si__json_writer json = {0};
     int failed = si__read_segments(request->reader, &range, si__segment_add, &sums);
     if (failed)

@@ -127,8 +127,8 @@ static void answer_table(si__request *request, const si__selection *s, const si_
                          const si__tree *base_tree, table *t, size_t limit) {
     si__json_writer json = {0};
     si__json_object_begin(&json, NULL);
-    si__json_put_string(&json, "type", s->type);
-    si__json_put_string(&json, "unit", si__type_unit(request->reader, s->range.app, s->type));
+    si__json_put_string(&json, "type", si__selection_type(s));
+    si__json_put_string(&json, "unit", si__type_unit(request->reader, s->range.app, si__selection_type(s)));
     si__merge_write(&json, &tree->merge);
     put_table(&json, t, si__request_argument(request, "q", ""), limit, tree->merge.total, base != NULL);
     if (base) {

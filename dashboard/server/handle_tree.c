@@ -40,6 +40,14 @@ static void put_context(si__request *request, si__json_writer *json, const si__r
     }
 }
 
+static void put_snapshot_context(si__request *request, si__json_writer *json, const char *id) {
+    si__db *db = &request->reader->db;
+    sqlite3_stmt *read = si__db_prepare(db, "SELECT json_extract(context,'$.context') FROM snapshot WHERE id=?");
+    const char *text = si__db_step(db, si__db_bind(read, "s", id)) == 1 ? si__db_text(read, 0) : "";
+    si__json_put_raw(json, "context", *text ? text : "{}", *text ? strlen(text) : 2);
+    if (read) sqlite3_reset(read);
+}
+
 static int by_node(const void *a, const void *b) {
     uint32_t x = ((const si__entry *)a)->node, y = ((const si__entry *)b)->node;
     return (x > y) - (x < y);
@@ -131,17 +139,20 @@ static int read_before(si__request *request, const asked *a, si__merge *before, 
     si__range day = a->selection.range;
     day.to_ms = a->selection.at ? merge->start_ms : day.from_ms;
     day.from_ms = day.to_ms - DAY_MS;
-    return si__read_merge(request->reader, &day, a->selection.type, before);
+    return si__read_merge(request->reader, &day, si__selection_type(&a->selection), before);
 }
 
 static void write_tree(si__request *request, si__json_writer *json, const asked *a, const si__tree *tree,
                        si__tree_view *view, const si__merge *before) {
     const si__selection *s = &a->selection;
     si__json_object_begin(json, NULL);
-    si__json_put_string(json, "type", s->type);
-    si__json_put_string(json, "unit", si__type_unit(request->reader, s->range.app, s->type));
+    si__json_put_string(json, "type", si__selection_type(s));
+    si__json_put_string(json, "unit", si__type_unit(request->reader, s->range.app, si__selection_type(s)));
     si__merge_write(json, &tree->merge);
-    put_context(request, json, &s->range, s->at);
+    if (*s->snapshot)
+        put_snapshot_context(request, json, s->snapshot);
+    else
+        put_context(request, json, &s->range, s->at);
     si__tree_view_write(json, view);
     if (view->base) {
         si__json_object_begin(json, "before");
@@ -154,7 +165,7 @@ static void write_tree(si__request *request, si__json_writer *json, const asked 
         si__comparison_write(json, &comparison);
     }
     if (a->trend && !json->failed)
-        put_trend(request, json, view, &s->range, s->type, s->at ? tree->merge.end_ms : s->range.to_ms);
+        put_trend(request, json, view, &s->range, si__selection_type(s), s->at ? tree->merge.end_ms : s->range.to_ms);
     si__json_object_end(json);
 }
 
@@ -183,19 +194,24 @@ static void answer_tree(si__request *request, const asked *a, si__tree *tree) {
     si__merge_clear(&before);
 }
 
-void si__handle_tree(si__request *request) {
-    asked a = {0};
+void si__tree_answer(si__request *request, const si__selection *selection, const si__selection *base, int with_trend) {
+    asked a = {.selection = *selection, .has_base = base != NULL, .trend = with_trend};
     si__tree tree = {0};
-    if (si__selection_of(request, &a.selection) || si__selection_base(request, &a.selection, &a.base, &a.has_base) ||
-        si__selection_tree(request, &a.selection, &tree))
-        return;
-    a.trend = !strcmp(si__request_argument(request, "trend", ""), "1");
+    if (base) a.base = *base;
+    if (si__selection_tree(request, selection, &tree)) return;
     answer_tree(request, &a, &tree);
     si__tree_clear(&tree);
 }
 
+void si__handle_tree(si__request *request) {
+    si__selection selection, base;
+    int has_base, with_trend = !strcmp(si__request_argument(request, "trend", ""), "1");
+    if (si__selection_of(request, &selection) || si__selection_base(request, &selection, &base, &has_base)) return;
+    si__tree_answer(request, &selection, has_base ? &base : NULL, with_trend);
+}
+
 void si__handle_error_tree(si__request *request) {
-    asked a = {.selection = {.type = "error", .version = ""}};
+    asked a = {.selection = {.type = "error", .version = "", .snapshot = ""}};
     si__tree tree = {0};
     if (si__request_range(request, &a.selection.range)) return;
     int failed = si__read_merge_errors(request->reader, &a.selection.range, si__request_argument(request, "group", ""),

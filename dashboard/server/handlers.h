@@ -23,9 +23,21 @@ void si__handle_key_make(si__request *request);
 void si__handle_key_revoke(si__request *request);
 
 void si__handle_apps(si__request *request); /* handle_apps.c */
-void si__handle_sources(si__request *request);
-void si__handle_rules(si__request *request);
 void si__handle_first_report(si__request *request);
+
+void si__handle_sources(si__request *request); /* handle_sources.c */
+void si__handle_rules(si__request *request);
+void si__handle_versions(si__request *request);
+void si__handle_collectors(si__request *request);
+
+void si__handle_search(si__request *request);      /* handle_search.c */
+void si__handle_movers(si__request *request);      /* movers.c */
+void si__handle_bottlenecks(si__request *request); /* handle_bottlenecks.c */
+
+void si__handle_snapshots(si__request *request); /* handle_snapshots.c */
+void si__handle_snapshot(si__request *request);
+void si__handle_snapshot_make(si__request *request);
+void si__handle_snapshot_delete(si__request *request);
 
 void si__handle_profiles(si__request *request); /* handle_profiles.c */
 void si__handle_tree(si__request *request);     /* handle_tree.c */

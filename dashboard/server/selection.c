@@ -23,12 +23,40 @@ int64_t si__tree_id(si__request *request, const char *name) {
     return -1;
 }
 
+static int take_snapshot(void *arg, const si__snapshot_row *row) {
+    si__selection *selection = arg;
+    if (row->app != selection->range.app) return SI_ENOTFOUND;
+    snprintf(selection->snapshot_type, sizeof selection->snapshot_type, "%s", row->type);
+    selection->snapshot_has_base = row->has_base;
+    selection->range.from_ms = row->from_ms;
+    selection->range.to_ms = row->to_ms;
+    selection->type = NULL; /* the snapshot's */
+    return SI_OK;
+}
+
+const char *si__selection_type(const si__selection *selection) {
+    return selection->type ? selection->type : selection->snapshot_type;
+}
+
+int si__selection_snapshot(si__reader *reader, si__selection *selection) {
+    return si__read_snapshot(reader, selection->snapshot, take_snapshot, selection);
+}
+
 int si__selection_of(si__request *request, si__selection *selection) {
     *selection = (si__selection){0};
+    selection->snapshot = si__request_argument(request, "snapshot", "");
     selection->type = si__request_argument(request, "type", "cpu");
     selection->version = si__request_argument(request, "version", "");
     int failed = si__request_range(request, &selection->range);
     if (failed) return failed;
+    if (*selection->snapshot) {
+        failed = si__selection_snapshot(request->reader, selection);
+        if (failed == SI_ENOTFOUND)
+            si__answer_error(request, 404, "not_found", "There is no such snapshot of this application.", "snapshot");
+        else if (failed)
+            si__answer_failure(request, failed);
+        return failed;
+    }
     selection->at = si__tree_id(request, "at");
     return selection->at < 0 ? SI_EINVAL : SI_OK;
 }
@@ -49,6 +77,12 @@ int si__selection_base(si__request *request, const si__selection *selection, si_
     *has_base = 0;
     for (size_t i = 0; i < 5; i++) *has_base |= *si__request_argument(request, names[i], "") != '\0';
     *base = *selection;
+    if (!*has_base && selection->snapshot_has_base) {
+        *has_base = 1;
+        base->part = SI__SNAPSHOT_BASE;
+        return SI_OK;
+    }
+    base->snapshot = "";
     base->at = si__tree_id(request, "base");
     if (base->at < 0) return SI_EINVAL;
     base->version = si__request_argument(request, "base_version", selection->version);
@@ -72,7 +106,8 @@ static int merge_version(si__reader *reader, const si__selection *s, si__merge *
                      " WHERE app=?1 AND type=?2 AND start_ms>=?3 AND start_ms<?4"
                      " AND (?5=0 OR profile.source=?5) AND app_version=?6"
                      " AND trigger IN" SI__CONTINUOUS_TRIGGERS);
-    si__db_bind(read, "isiiis", s->range.app, s->type, s->range.from_ms, s->range.to_ms, s->range.source, s->version);
+    si__db_bind(read, "isiiis", s->range.app, si__selection_type(s), s->range.from_ms, s->range.to_ms, s->range.source,
+                s->version);
     while (!failed && (row = si__db_step(&reader->db, read)) != 0) {
         if (row < 0) return row;
         int64_t duration_ns = sqlite3_column_int64(read, 3), start_ms = sqlite3_column_int64(read, 5);
@@ -94,9 +129,10 @@ static int merge_version(si__reader *reader, const si__selection *s, si__merge *
 }
 
 int si__selection_merge(si__reader *reader, const si__selection *selection, si__merge *merge) {
+    if (*selection->snapshot) return si__read_snapshot_merge(reader, selection->snapshot, selection->part, merge);
     if (selection->at) return si__read_merge_one(reader, selection->range.app, selection->at, merge);
     if (*selection->version) return merge_version(reader, selection, merge);
-    return si__read_merge(reader, &selection->range, selection->type, merge);
+    return si__read_merge(reader, &selection->range, si__selection_type(selection), merge);
 }
 
 static int read_tree(si__request *request, const si__selection *selection, const char *parameter, const char *message,
@@ -134,7 +170,7 @@ void si__tree_clear(si__tree *tree) {
 }
 
 int si__tree_read(si__request *request, const si__range *range, const char *type, int64_t at, si__tree *tree) {
-    si__selection selection = {*range, at, type, ""};
+    si__selection selection = {.range = *range, .at = at, .type = type, .version = "", .snapshot = ""};
     return si__selection_tree(request, &selection, tree);
 }
 
@@ -147,7 +183,7 @@ static int alike(double a, double b, double tolerance) {
 void si__comparison_of(const si__selection *selection, const si__merge *merge, const si__selection *base,
                        const si__merge *base_merge, si__comparison *out) {
     double mine = (double)merge->duration_ns, other = (double)base_merge->duration_ns;
-    int ranges = !selection->at && !base->at;
+    int ranges = !selection->at && !base->at && !*selection->snapshot && !*base->snapshot;
     int same_length =
         ranges && selection->range.to_ms - selection->range.from_ms == base->range.to_ms - base->range.from_ms;
     *out = (si__comparison){.factor = 1, .mode = "absolute", .by = "window"};

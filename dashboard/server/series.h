@@ -10,7 +10,8 @@ typedef struct si__segment_sum {
     int64_t name_id;
     char name[256], kind[32];
     uint64_t count, errors, max_ns;
-    si__sketch *all, **points; /* points: one a bucket, NULL where nothing was */
+    uint64_t sum_ns, *point_errors; /* point_errors: one a bucket */
+    si__sketch *all, **points;      /* points: one a bucket, NULL where nothing was */
 } si__segment_sum;
 
 typedef struct si__segment_sums { /* buckets 0: no points */
@@ -19,9 +20,13 @@ typedef struct si__segment_sums { /* buckets 0: no points */
     int64_t from_ms, bucket_ms;
 } si__segment_sums;
 
-int si__segment_add(void *sums, const si__segment_row *row); /* an si__segment_each */
-void si__segment_sort(si__segment_sums *sums);               /* the most time first, "other" last */
+si__segment_sums si__segment_sums_of(const si__range *range); /* with a bucket for each point of a chart */
+int si__segment_add(void *sums, const si__segment_row *row);  /* an si__segment_each */
+void si__segment_sort(si__segment_sums *sums);                /* the most time first, "other" last */
 void si__segment_clear(si__segment_sums *sums);
+
+void si__segment_points_write(si__json_writer *json, const si__segment_sum *sum,
+                              const si__segment_sums *sums); /* "points": [[t,p50,p95,p99,count,errors]] */
 
 void si__errors_write(si__request *request, si__json_writer *json, const si__range *range); /* "points" of all errors */
 
