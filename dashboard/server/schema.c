@@ -128,6 +128,12 @@ static const char *const migrations[] = {
     " total INTEGER NOT NULL, duration_ns INTEGER NOT NULL, core_ns REAL NOT NULL, cores REAL NOT NULL,"
     " start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(id, part));"
     "ALTER TABLE annotation ADD COLUMN link TEXT NOT NULL DEFAULT '';",
+    /* 3: sources of programs, keys that read, what a session's browser says it is */
+    "CREATE TABLE source_file(id INTEGER PRIMARY KEY, app INTEGER NOT NULL, version TEXT NOT NULL, path TEXT NOT NULL,"
+    " body BLOB NOT NULL, bytes INTEGER NOT NULL, created_ms INTEGER NOT NULL, author TEXT NOT NULL,"
+    " UNIQUE(app, version, path));"
+    "ALTER TABLE agent_key ADD COLUMN purpose TEXT NOT NULL DEFAULT 'report';"
+    "ALTER TABLE session ADD COLUMN browser TEXT NOT NULL DEFAULT '';",
 };
 
 #define CURRENT ((int64_t)(sizeof migrations / sizeof migrations[0]))
