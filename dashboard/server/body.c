@@ -15,8 +15,8 @@
 struct si__body_codec {
     ZSTD_CCtx *compress;
     ZSTD_DCtx *decompress;
-    uint8_t *raw, *packed;
-    size_t raw_bytes, packed_bytes;
+    uint8_t *raw, *packed, *sorting;
+    size_t raw_bytes, packed_bytes, sorting_bytes;
 };
 
 #define PAGE_BITS 9
@@ -51,6 +51,7 @@ void si__body_codec_free(si__body_codec *codec) {
     ZSTD_freeDCtx(codec->decompress);
     free(codec->raw);
     free(codec->packed);
+    free(codec->sorting);
     free(codec);
 }
 
@@ -92,9 +93,28 @@ static uint64_t unzigzag(uint64_t value) {
     return (value >> 1) ^ (0 - (value & 1));
 }
 
-static int by_node(const void *a, const void *b) {
-    uint32_t x = ((const si__entry *)a)->node, y = ((const si__entry *)b)->node;
-    return (x > y) - (x < y);
+/* By node, eight bits at a time from the lowest; bits that all nodes share are passed over. */
+static int sort_entries(si__body_codec *codec, si__entry *entries, size_t count) {
+    if (reserve(&codec->sorting, &codec->sorting_bytes, count * sizeof *entries)) return SI_ENOMEM;
+    si__entry *from = entries, *to = (si__entry *)(void *)codec->sorting;
+    uint32_t differ = 0;
+    for (size_t i = 1; i < count; i++) differ |= entries[i].node ^ entries[0].node;
+    for (unsigned shift = 0; shift < 32; shift += 8) {
+        if (!(differ >> shift & 0xff)) continue;
+        size_t starts[256] = {0}, at = 0;
+        for (size_t i = 0; i < count; i++) starts[from[i].node >> shift & 0xff]++;
+        for (size_t i = 0; i < 256; i++) {
+            size_t here = starts[i];
+            starts[i] = at;
+            at += here;
+        }
+        for (size_t i = 0; i < count; i++) to[starts[from[i].node >> shift & 0xff]++] = from[i];
+        si__entry *other = from;
+        from = to;
+        to = other;
+    }
+    if (from != entries) memcpy(entries, from, count * sizeof *entries);
+    return SI_OK;
 }
 
 static int is_sorted(const si__entry *entries, size_t count) {
@@ -117,7 +137,7 @@ static size_t join_equal(si__entry *entries, size_t count) {
 }
 
 int si__body_encode(si__body_codec *codec, si__entry *entries, size_t count, const uint8_t **out, size_t *length) {
-    if (!is_sorted(entries, count)) qsort(entries, count, sizeof *entries, by_node);
+    if (!is_sorted(entries, count) && sort_entries(codec, entries, count)) return SI_ENOMEM;
     count = join_equal(entries, count);
     if (count > RAW_LIMIT / 32) return SI_ENOMEM;
     size_t most = 24 + count * 25, bound = ZSTD_compressBound(most); /* ids <= 5 bytes, counts and values <= 10 */

@@ -106,6 +106,12 @@ sqlite3_stmt *si__db_bind(sqlite3_stmt *statement, const char *format, ...) {
         case 's':
             sqlite3_bind_text(statement, i, va_arg(values, const char *), -1, SQLITE_STATIC);
             break;
+        case 't': {
+            const char *text = va_arg(values, const char *);
+            size_t length = va_arg(values, size_t);
+            sqlite3_bind_text64(statement, i, text, length, SQLITE_STATIC, SQLITE_UTF8);
+            break;
+        }
         case 'b': {
             const void *data = va_arg(values, const void *);
             size_t length = va_arg(values, size_t);

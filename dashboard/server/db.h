@@ -36,6 +36,7 @@ sqlite3_stmt *si__db_prepare(si__db *db, const char *literal);
 
 /*
  * Binds the parameters 1.. by a format: 'i' int64_t, 'u' uint32_t, 'd' double, 's' const char * (NULL: null),
+ * 't' const char * and size_t,
  * 'b' const void * and size_t, 'n' null. Text and blobs must live until the statement is stepped to its end.
  * Returns the statement (NULL stays NULL).
  */

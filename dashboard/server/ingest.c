@@ -82,9 +82,15 @@ static si__report *decode(si__request *request) {
             si__answer_error(request, 400, "malformed", "The report cannot be decompressed.", NULL);
         return NULL;
     }
+    if (!raw) { /* sent as it is: the request keeps its own */
+        if (!(raw = malloc(length ? length : 1))) {
+            si__answer_failure(request, SI_ENOMEM);
+            return NULL;
+        }
+        memcpy(raw, data, length);
+    }
     si__report *report = NULL;
-    failed = si__report_decode(data, length, &report, why, sizeof why);
-    free(raw);
+    failed = si__report_decode_wire(raw, length, &report, why, sizeof why);
     if (!failed) return report;
     snprintf(message, sizeof message, "The report cannot be read: %s", why);
     if (failed == SI_ENOMEM)

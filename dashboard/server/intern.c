@@ -26,7 +26,7 @@ typedef struct node_slot {
 } node_slot;
 
 typedef struct frame_slot {
-    uint8_t hash[16];
+    uint64_t hash[2];
     uint32_t id;
 } frame_slot;
 
@@ -37,6 +37,7 @@ typedef struct app_nodes {
 struct si__intern {
     si__db *db;
     uint8_t key[16];
+    uint64_t secret[6];
     node_slot *nodes;
     frame_slot *frames;
     size_t node_slots, frame_slots, node_used, frame_used;
@@ -50,6 +51,7 @@ si__intern *si__intern_new(si__db *db) {
     si__intern *intern = calloc(1, sizeof *intern);
     if (!intern) return NULL;
     intern->db = db;
+    randombytes_buf(intern->secret, sizeof intern->secret);
     intern->unresolved = intern->newest_node = -1;
     intern->node_slots = intern->frame_slots = FIRST_SLOTS;
     intern->nodes = calloc(FIRST_SLOTS, sizeof *intern->nodes);
@@ -79,14 +81,49 @@ void si__intern_forget(si__intern *intern) {
 
 /* ---- Frames ---- */
 
-static void hash_frame(const si__intern *intern, const si__frame *frame, const char *function, uint8_t out[16]) {
-    char text[4096 * 3 + 64]; /* each part is at most 4096 bytes; longer ones are cut by the tree */
+typedef struct names { /* a frame's, with their lengths */
+    si__wire_text function, file, module;
+    uint32_t line;
+} names;
+
+static uint64_t fold(uint64_t a, uint64_t b) {
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static void mix(const si__intern *intern, si__wire_text text, uint64_t hash[2]) {
+    uint64_t first, second;
+    size_t left = text.length;
+    const char *at = text.data;
+    for (; left > 16; at += 16, left -= 16) {
+        memcpy(&first, at, 8);
+        memcpy(&second, at + 8, 8);
+        hash[0] = fold(hash[0] ^ first, intern->secret[0] ^ second);
+        hash[1] = fold(hash[1] ^ second, intern->secret[1] ^ first);
+    }
+    uint64_t last[2] = {0, 0};
+    memcpy(last, at, left);
+    hash[0] = fold(hash[0] ^ last[0], intern->secret[2] ^ last[1]);
+    hash[1] = fold(hash[1] ^ last[1] ^ text.length, intern->secret[3] ^ last[0]);
+}
+
+/* Finds a frame in the cache. Quick, and keyed anew by every process: nobody outside can make two frames meet. */
+static void quick_hash(const si__intern *intern, const names *frame, uint64_t hash[2]) {
+    hash[0] = intern->secret[4] ^ frame->line;
+    hash[1] = intern->secret[5] ^ frame->line;
+    mix(intern, frame->function, hash);
+    mix(intern, frame->file, hash);
+    mix(intern, frame->module, hash);
+}
+
+/* Finds a frame in the store, for ever. */
+static void hash_frame(const si__intern *intern, const names *frame, uint8_t out[16]) {
+    char text[4096 * 3 + 64]; /* each part is at most 4096 bytes; longer ones were cut */
     size_t used = 0;
-    const char *parts[] = {function, frame->file, frame->module};
+    const si__wire_text *parts[] = {&frame->function, &frame->file, &frame->module};
     for (size_t i = 0; i < 3; i++) {
-        size_t length = strlen(parts[i]);
-        if (length > 4096) length = 4096;
-        memcpy(text + used, parts[i], length);
+        size_t length = parts[i]->length > 4096 ? 4096 : parts[i]->length;
+        memcpy(text + used, parts[i]->data, length);
         used += length;
         text[used++] = '\0';
     }
@@ -94,8 +131,8 @@ static void hash_frame(const si__intern *intern, const si__frame *frame, const c
     crypto_shorthash_siphashx24(out, (const unsigned char *)text, used + sizeof frame->line, intern->key);
 }
 
-static int is_unresolved(const char *function) {
-    return function[0] == '[' && strstr(function, "+0x") != NULL;
+static int is_unresolved(si__wire_text function) {
+    return function.length && function.data[0] == '[' && memmem(function.data, function.length, "+0x", 3) != NULL;
 }
 
 static int64_t unresolved_count(si__intern *intern) {
@@ -110,11 +147,11 @@ static int64_t find_frame(si__intern *intern, const uint8_t hash[16]) {
     return si__db_int(intern->db, si__db_bind(find, "b", hash, (size_t)16), 0);
 }
 
-static int insert_frame(si__intern *intern, const si__frame *frame, const char *function, const uint8_t hash[16],
-                        uint32_t *id) {
+static int insert_frame(si__intern *intern, const names *frame, const uint8_t hash[16], uint32_t *id) {
     sqlite3_stmt *insert =
         si__db_prepare(intern->db, "INSERT INTO frame(hash,function,file,line,module) VALUES(?,?,?,?,?)");
-    si__db_bind(insert, "bssus", hash, (size_t)16, function, frame->file, frame->line, frame->module);
+    si__db_bind(insert, "bttut", hash, (size_t)16, frame->function.data, frame->function.length, frame->file.data,
+                frame->file.length, frame->line, frame->module.data, frame->module.length);
     int failed = si__db_run(intern->db, insert);
     if (failed) return failed;
     int64_t row = sqlite3_last_insert_rowid(intern->db->sql);
@@ -123,11 +160,9 @@ static int insert_frame(si__intern *intern, const si__frame *frame, const char *
     return SI_OK;
 }
 
-static size_t frame_at(const si__intern *intern, const uint8_t hash[16]) {
-    uint64_t first;
-    memcpy(&first, hash, sizeof first);
-    size_t at = first & (intern->frame_slots - 1);
-    while (intern->frames[at].id && memcmp(intern->frames[at].hash, hash, 16) != 0)
+static size_t frame_at(const si__intern *intern, const uint64_t hash[2]) {
+    size_t at = hash[0] & (intern->frame_slots - 1);
+    while (intern->frames[at].id && (intern->frames[at].hash[0] != hash[0] || intern->frames[at].hash[1] != hash[1]))
         at = (at + 1) & (intern->frame_slots - 1);
     return at;
 }
@@ -150,35 +185,45 @@ static void make_frame_room(si__intern *intern) {
     free(old);
 }
 
-static void remember_frame(si__intern *intern, const uint8_t hash[16], uint32_t id) {
+static void remember_frame(si__intern *intern, const uint64_t hash[2], uint32_t id) {
     make_frame_room(intern);
     frame_slot *slot = &intern->frames[frame_at(intern, hash)];
-    memcpy(slot->hash, hash, 16);
+    slot->hash[0] = hash[0];
+    slot->hash[1] = hash[1];
     slot->id = id;
     intern->frame_used++;
 }
 
-static int frame_id(si__intern *intern, const si__frame *frame, uint32_t *id) {
+static int frame_id(si__intern *intern, const names *frame, uint32_t *id);
+
+/* The frame's number in the store, made when it is new. */
+static int stored_frame(si__intern *intern, const names *frame, uint32_t *id) {
     uint8_t hash[16];
-    hash_frame(intern, frame, frame->function, hash);
-    if ((*id = intern->frames[frame_at(intern, hash)].id) != 0) return SI_OK;
+    hash_frame(intern, frame, hash);
     int64_t found = find_frame(intern, hash);
-    if (!found) {
-        int unresolved = is_unresolved(frame->function);
-        if (unresolved && unresolved_count(intern) >= UNRESOLVED_FRAMES) {
-            char name[4200];
-            si__frame module = {name, "", frame->module, 0};
-            snprintf(name, sizeof name, "[%.4096s]", frame->module[0] ? frame->module : "unknown");
-            return frame_id(intern, &module, id); /* no "+0x": comes back at most once */
-        }
-        int failed = insert_frame(intern, frame, frame->function, hash, id);
-        if (failed) return failed;
-        intern->unresolved += unresolved && intern->unresolved >= 0;
-        found = *id;
-    }
     *id = (uint32_t)found;
-    remember_frame(intern, hash, *id);
-    return SI_OK;
+    if (found) return SI_OK;
+    int unresolved = is_unresolved(frame->function);
+    if (unresolved && unresolved_count(intern) >= UNRESOLVED_FRAMES) {
+        char name[4200];
+        int length = frame->module.length > 4096 ? 4096 : (int)frame->module.length;
+        length = length ? snprintf(name, sizeof name, "[%.*s]", length, frame->module.data)
+                        : snprintf(name, sizeof name, "[unknown]");
+        names module = {{name, (size_t)length}, {"", 0}, frame->module, 0};
+        return frame_id(intern, &module, id); /* no "+0x": comes back at most once */
+    }
+    int failed = insert_frame(intern, frame, hash, id);
+    intern->unresolved += !failed && unresolved && intern->unresolved >= 0;
+    return failed;
+}
+
+static int frame_id(si__intern *intern, const names *frame, uint32_t *id) {
+    uint64_t hash[2];
+    quick_hash(intern, frame, hash);
+    if ((*id = intern->frames[frame_at(intern, hash)].id) != 0) return SI_OK;
+    int failed = stored_frame(intern, frame, id);
+    if (!failed) remember_frame(intern, hash, *id);
+    return failed;
 }
 
 /* ---- Nodes ---- */
@@ -251,13 +296,21 @@ static int node_id(si__intern *intern, int64_t app, uint32_t parent, uint32_t fr
     return SI_OK;
 }
 
+static int tree_frame_id(si__intern *intern, const si__frame *frame, uint32_t *id) {
+    names n = {{frame->function, strlen(frame->function)},
+               {frame->file, strlen(frame->file)},
+               {frame->module, strlen(frame->module)},
+               frame->line};
+    return frame_id(intern, &n, id);
+}
+
 int si__intern_tree(si__intern *intern, int64_t app, const si__calltree *tree, uint32_t *ids) {
     size_t frame_count = si__calltree_frame_count(tree), node_count = si__calltree_node_count(tree);
     uint32_t *frames = calloc(frame_count ? frame_count : 1, sizeof *frames);
     if (!frames) return SI_ENOMEM;
     int failed = SI_OK;
     for (size_t i = 0; i < frame_count && !failed; i++)
-        failed = frame_id(intern, si__calltree_frame_at(tree, i), &frames[i]);
+        failed = tree_frame_id(intern, si__calltree_frame_at(tree, i), &frames[i]);
     if (node_count) ids[0] = 0;
     for (size_t i = 1; i < node_count && !failed; i++) {
         const si__node *node = si__calltree_node_at(tree, i);
@@ -266,5 +319,23 @@ int si__intern_tree(si__intern *intern, int64_t app, const si__calltree *tree, u
                      : SI_EFORMAT;
     }
     free(frames);
+    return failed;
+}
+
+static int wire_frame_id(si__intern *intern, const si__wire_names *texts, const si__wire_frame *frame, uint32_t *id) {
+    names n = {texts->texts[frame->function], texts->texts[frame->file], texts->texts[frame->module], frame->line};
+    if (n.function.length == 0) n.function = (si__wire_text){"[unknown]", 9};
+    return frame_id(intern, &n, id);
+}
+
+int si__intern_wire(si__intern *intern, int64_t app, const si__wire_names *texts, const si__wire_tree *tree,
+                    uint32_t *frame_ids, uint32_t *ids) {
+    int failed = SI_OK;
+    ids[0] = 0;
+    for (uint32_t i = 1; i < tree->node_count && !failed; i++) {
+        uint32_t frame = tree->frames[i];
+        if (!frame_ids[frame]) failed = wire_frame_id(intern, texts, &texts->frames[frame], &frame_ids[frame]);
+        if (!failed) failed = node_id(intern, app, ids[tree->parents[i]], frame_ids[frame], &ids[i]);
+    }
     return failed;
 }

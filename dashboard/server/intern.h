@@ -7,6 +7,7 @@
 #define SI_SERVER_INTERN_H
 
 #include "../../runtime/profile/calltree.h"
+#include "../../runtime/report/wire_tree.h"
 #include "db.h"
 
 typedef struct si__intern si__intern;
@@ -17,6 +18,11 @@ void si__intern_free(si__intern *intern);
 /* ids[i] becomes the store's node for the tree's node i; ids[0] = 0, the root. Over the caps, a node counts for its
    nearest kept caller, and unresolved addresses for their module. 0 or SI_E*. */
 int si__intern_tree(si__intern *intern, int64_t app, const si__calltree *tree, uint32_t *ids);
+
+/* The same for a tree as it came over the wire. frame_ids: one for each of the report's frames, zero at first, filled
+   as they are met: for all trees of the report, inside one transaction. */
+int si__intern_wire(si__intern *intern, int64_t app, const si__wire_names *texts, const si__wire_tree *tree,
+                    uint32_t *frame_ids, uint32_t *ids);
 void si__intern_forget(si__intern *intern);
 
 #endif

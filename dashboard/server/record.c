@@ -227,12 +227,17 @@ int si__store_report_apply(si__tx *tx, void *arg) {
     int64_t ahead = si__record_time(&record, job->report->end_ms) - tx->now_ms;
     if (ahead > SKEW_LIMIT_MS) record.shift_ms = -ahead;
     record.time_ms = si__record_time(&record, job->report->end_ms);
+    if (job->report->names) {
+        record.frames = calloc(job->report->names->frame_count + 1, sizeof *record.frames);
+        if (!record.frames) return SI_ENOMEM;
+    }
     int failed = si__record_source(&record);
     failed = failed ? failed : si__record_profiles(&record);
     failed = failed ? failed : si__record_segments(&record);
     failed = failed ? failed : si__record_errors(&record);
     failed = failed ? failed : si__record_points(&record);
     failed = failed ? failed : si__record_alerts(&record);
+    free(record.frames);
     if (failed) return failed;
     sqlite3_stmt *seen = si__db_prepare(tx->db, "UPDATE app SET last_seen_ms=max(coalesce(last_seen_ms,0),?),"
                                                 " first_report_ms=min(coalesce(first_report_ms,?),?) WHERE id=?");

@@ -12,6 +12,7 @@ typedef struct si__record {
     int64_t app, source, context;
     int64_t shift_ms; /* added to every time of the report: its clock is ahead of ours by that much */
     int64_t time_ms;  /* of the report's end, shifted */
+    uint32_t *frames; /* of the report's frames, what the store calls them; see si__intern_wire. NULL: none came */
 } si__record;
 
 /* A time of the report as we keep it: sane, and on our clock. */

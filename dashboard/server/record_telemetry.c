@@ -54,6 +54,22 @@ static int encode_tree(si__record *record, const si__calltree *tree, const uint8
     return failed;
 }
 
+static int encode_wire(si__record *record, const si__wire_tree *tree, const uint8_t **body, size_t *length) {
+    uint32_t *ids = malloc(tree->node_count * sizeof *ids);
+    si__entry *entries = malloc((tree->value_count + 1) * sizeof *entries);
+    int failed = ids && entries ? si__intern_wire(record->tx->intern, record->app, record->report->names, tree,
+                                                  record->frames, ids)
+                                : SI_ENOMEM;
+    for (size_t i = 0; i < tree->value_count && !failed; i++) {
+        const si__wire_value *value = &tree->values[i];
+        entries[i] = (si__entry){ids[value->node], value->count, value->value};
+    }
+    if (!failed) failed = si__body_encode(record->tx->codec, entries, tree->value_count, body, length);
+    free(ids);
+    free(entries);
+    return failed;
+}
+
 static int record_profile(si__record *record, const si__report_profile *profile) {
     si__db *db = record->tx->db;
     char type[64], unit[32], trigger[NAME_CAP], workload[NAME_CAP];
@@ -62,8 +78,10 @@ static int record_profile(si__record *record, const si__report_profile *profile)
     if (failed) return failed == SI_ENOTFOUND ? SI_OK : failed;
     const uint8_t *body = NULL;
     size_t length = 0;
-    if (!profile->tree) return SI_OK;
-    failed = encode_tree(record, profile->tree, &body, &length);
+    if (!profile->tree && !profile->wire) return SI_OK;
+    int64_t total = profile->wire ? profile->wire->total_value : si__calltree_total_value(profile->tree);
+    failed = profile->wire ? encode_wire(record, profile->wire, &body, &length)
+                           : encode_tree(record, profile->tree, &body, &length);
     if (failed) return failed;
     int64_t start = si__record_time(record, profile->start_ms);
     double cores = profile->cores > 0 && profile->cores < 1e6 ? profile->cores : 1;
@@ -71,8 +89,8 @@ static int record_profile(si__record *record, const si__report_profile *profile)
         si__db_prepare(db, "INSERT INTO profile(app,type,start_ms,duration_ns,source,context,total,samples,dropped,"
                            "cores,trigger,workload) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)");
     si__db_bind(insert, "isiiiiiiidss", record->app, type, start, as_int(profile->duration_ns), record->source,
-                record->context, si__calltree_total_value(profile->tree), as_int(profile->samples),
-                as_int(profile->dropped), cores, si__clip(trigger, sizeof trigger, profile->trigger),
+                record->context, total, as_int(profile->samples), as_int(profile->dropped), cores,
+                si__clip(trigger, sizeof trigger, profile->trigger),
                 si__clip(workload, sizeof workload, profile->workload));
     failed = si__db_run(db, insert);
     if (failed) return failed;
@@ -154,6 +172,7 @@ static int record_error(si__record *record, const si__report_error *error) {
     size_t length = 0;
     int failed = error_group(record, si__clip(name, sizeof name, error->group), &group);
     if (!failed && error->tree) failed = encode_tree(record, error->tree, &body, &length);
+    if (!failed && error->wire) failed = encode_wire(record, error->wire, &body, &length);
     if (failed) return failed;
     sqlite3_stmt *insert = si__db_prepare(
         record->tx->db, "INSERT INTO error(app,name,t,duration_ns,source,count,message,body) VALUES(?,?,?,?,?,?,?,?)");

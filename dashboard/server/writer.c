@@ -49,7 +49,7 @@ static int is_fatal(si__writer *writer, int result) {
 /* 0, or what every write of the group shall be told. */
 static int apply_group(si__writer *writer, si__tx *tx, si__write *group) {
     for (si__write *write = group; write; write = write->next) {
-        int failed = si__db_exec(tx->db, "SAVEPOINT one");
+        int failed = si__db_run(tx->db, si__db_prepare(tx->db, "SAVEPOINT one"));
         if (failed) return failed;
         write->result = write->apply(tx, write->arg);
         if (write->result && is_fatal(writer, write->result)) {
@@ -58,9 +58,9 @@ static int apply_group(si__writer *writer, si__tx *tx, si__write *group) {
         }
         if (write->result) {
             si__intern_forget(writer->intern); /* may hold numbers that are undone now */
-            failed = si__db_exec(tx->db, "ROLLBACK TO one");
+            failed = si__db_run(tx->db, si__db_prepare(tx->db, "ROLLBACK TO one"));
         }
-        failed = failed ? failed : si__db_exec(tx->db, "RELEASE one");
+        failed = failed ? failed : si__db_run(tx->db, si__db_prepare(tx->db, "RELEASE one"));
         if (failed) return failed;
     }
     return SI_OK;

@@ -186,6 +186,12 @@ uint64_t si__msgpack_read_uint(si__msgpack_reader *r) {
 
 int64_t si__msgpack_read_int(si__msgpack_reader *r) {
     if (r->at < r->end && (*r->at < 0x80 || *r->at >= 0xe0) && !r->status) return (int8_t)*r->at++;
+    if (left(r) >= 3 && (*r->at == 0xd1 || *r->at == 0xd0) && !r->status) { /* differences of some size */
+        int wide = *r->at & 1;
+        int64_t value = wide ? (int16_t)(r->at[1] << 8 | r->at[2]) : (int8_t)r->at[1];
+        r->at += 2 + wide;
+        return value;
+    }
     head h = next(r);
     if (r->status) return 0;
     if (h.kind == INT || (h.kind == UINT && h.number <= INT64_MAX)) return (int64_t)h.number;
@@ -205,6 +211,11 @@ double si__msgpack_read_double(si__msgpack_reader *r) {
 }
 
 si__msgpack_view si__msgpack_read_str(si__msgpack_reader *r) {
+    if (!r->status && left(r) > 32 && *r->at >= 0xa0 && *r->at <= 0xbf) {
+        size_t length = *r->at & 0x1f;
+        r->at += 1 + length;
+        return (si__msgpack_view){(const char *)r->at - length, length};
+    }
     head h = expect(r, STR, "expected a string");
     return (si__msgpack_view){h.data, (size_t)h.number};
 }
@@ -225,18 +236,35 @@ int si__msgpack_is_str(const si__msgpack_reader *r) {
     return (*r->at >= 0xa0 && *r->at <= 0xbf) || (*r->at >= 0xd9 && *r->at <= 0xdb);
 }
 
-/* Steps over small numbers, each of which is a byte below 0x80 or above 0xdf: eight at a time where all are. Returns
- * how many. */
-static uint64_t skip_small(si__msgpack_reader *r, uint64_t most) {
-    const uint8_t *start = r->at;
-    if (most > left(r)) most = left(r);
-    const uint8_t *end = r->at + most;
-    for (uint64_t eight; end - r->at >= 8; r->at += 8) {
-        memcpy(&eight, r->at, sizeof eight);
-        if (eight & 0x8080808080808080ull) break;
+/* Bytes of an element that contains no others, by its first two bytes; 0: needs a closer look. */
+static size_t plain_bytes(const uint8_t *at, size_t bytes) {
+    uint8_t type = at[0];
+    if (type < 0x80 || type >= 0xe0 || type == 0xc0) return 1;
+    if (type >= 0xa0 && type <= 0xbf) return 1 + (size_t)(type & 0x1f);
+    if (type == 0xcc || type == 0xd0) return 2;
+    if (type == 0xcd || type == 0xd1) return 3;
+    if (type == 0xd9 && bytes > 1) return 2 + (size_t)at[1];
+    return 0;
+}
+
+/* Steps over what contains nothing: small numbers eight at a time where all are. Returns how many. */
+static uint64_t skip_plain(si__msgpack_reader *r, uint64_t most) {
+    uint64_t skipped = 0, eight;
+    while (skipped < most && r->at < r->end) {
+        if (most - skipped >= 8 && r->end - r->at >= 8) {
+            memcpy(&eight, r->at, sizeof eight);
+            if (!(eight & 0x8080808080808080ull)) {
+                r->at += 8;
+                skipped += 8;
+                continue;
+            }
+        }
+        size_t bytes = plain_bytes(r->at, left(r));
+        if (!bytes || bytes > left(r)) break;
+        r->at += bytes;
+        skipped++;
     }
-    while (r->at < end && (*r->at < 0x80 || *r->at >= 0xe0)) r->at++;
-    return (uint64_t)(r->at - start);
+    return skipped;
 }
 
 void si__msgpack_skip(si__msgpack_reader *r, uint64_t elements) {
@@ -248,7 +276,7 @@ void si__msgpack_skip(si__msgpack_reader *r, uint64_t elements) {
             if (depth == 0) return;
             depth--;
         }
-        if ((open[depth] -= skip_small(r, open[depth])) == 0) continue;
+        if ((open[depth] -= skip_plain(r, open[depth])) == 0) continue;
         open[depth]--;
         head h = next(r);
         if ((h.kind != ARRAY && h.kind != MAP) || h.number == 0) continue;
