@@ -30,6 +30,7 @@ enum {
     SI__COLLECTOR_STATES = 32,
     SI__REASON_BYTES = 120
 };
+enum { SI__LIVE_CHUNKS = SI__LIVE_COUNT / 128 }; /* pages of the live table */
 #define SI__UNWIND_ARENA_BYTES (64u * 1024 * 1024)
 
 /* ---- Events: variable-length records in a thread's ring ---- */
@@ -232,6 +233,8 @@ typedef struct si__region {
     _Atomic uint64_t instruments_refused; /* P: names that found no room */
     _Atomic uint64_t live_refused;        /* P: sampled allocations that the live table had no room for */
     _Atomic uint64_t names_refused;       /* P: names of frames that found no room */
+    /* P: a bit for every page of the live table that was ever written */
+    _Atomic uint64_t live_chunks[SI__LIVE_CHUNKS / 64];
     si__collector_state collectors[SI__COLLECTOR_STATES]; /* P; index = place in the registry */
 } si__region;
 
