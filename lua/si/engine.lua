@@ -27,15 +27,25 @@ function engine.words()
   }
 end
 
---- Ends loading: cross-checks, then hands over the set.
-function engine.finish()
+--- What the cross-checks of other files need to know of these: called when all files have run.
+function engine.summary()
+  local names = {}
+  for i, r in ipairs(set.rules) do names[i] = { name = r.name, file = r.file, line = r.line } end
+  return { names = names, catch_alls = route.catch_alls(set), cadence = set.cadence }
+end
+
+--- Ends loading: cross-checks against what the other files have, then hands over the set.
+-- `others` is nil when the files are started again and were checked before.
+function engine.finish(others)
   for at in pairs(set.open) do
     core.problem("error", at.file, at.line, at.what .. ": its table { ... } is missing")
   end
-  route.finish(set)
-  set.cadence = set.cadence or cadence.default()
+  if others then route.finish(set, others) end
+  local out = { rules = set.rules, routes = set.routes, inhibits = set.inhibits, segments = set.segments, cadence = set.cadence,
+    default_cadence = cadence.default().base }
+  set.rules, set.routes, set.inhibits, set.segments, set.rule_named, set.open = {}, {}, {}, {}, {}, {}
   set.closed = true
-  return set
+  return out
 end
 
 return engine

@@ -1,5 +1,6 @@
 --- Routes: who is told about an alert, when, and when not.
 
+local core = require "si.core"
 local fields = require "si.fields"
 
 local M = {}
@@ -113,11 +114,8 @@ end
 
 local function check_known(match, set, at)
   for _, wanted in ipairs(match.rule or {}) do
-    local found, names = false, {}
-    for _, r in ipairs(set.rules) do
-      names[#names + 1] = r.name
-      found = found or r.name:find(glob_to_pattern(wanted)) ~= nil
-    end
+    local found, names = false, set.known_rules
+    for _, name in ipairs(names) do found = found or name:find(glob_to_pattern(wanted)) ~= nil end
     if not found and not set.has_other_rules then
       local near = fields.nearest(wanted, names)
       -- a slip of the keyboard is an error; otherwise the rule may just have been taken out of its file
@@ -145,9 +143,28 @@ local function contradicts(a, b)
   end
 end
 
+local function takes_all(r) return is_empty(r.match) and not r.continue end
+
+--- Top-level routes that take every alert: no later one, in whatever file, can match.
+function M.catch_alls(set)
+  local out = {}
+  for _, r in ipairs(set.routes) do
+    if takes_all(r) then out[#out + 1] = { file = r.file, line = r.line } end
+  end
+  return out
+end
+
+--- The first route of an earlier file that takes every alert.
+local function taken_before(r, catch_alls)
+  for _, other in ipairs(catch_alls) do
+    if other.place < core.place(r.file) then return other end
+  end
+end
+
 local function check_siblings(list, ancestors, set)
   local all_taken_by
   for i, r in ipairs(list) do
+    if #ancestors == 0 then all_taken_by = all_taken_by or taken_before(r, set.catch_alls) end
     local at = { file = r.file, line = r.line, what = #ancestors == 0 and "route" or "nested route " .. i }
     check_known(r.match, set, at)
     if all_taken_by then
@@ -158,7 +175,7 @@ local function check_siblings(list, ancestors, set)
       local label = contradicts(r.match, above.match)
       if label then fields.problem(at, label, 'can never match: its "' .. label .. '" contradicts the route around it') end
     end
-    if is_empty(r.match) and not r.continue then all_taken_by = all_taken_by or r end
+    if takes_all(r) then all_taken_by = all_taken_by or r end
     local below = { table.unpack(ancestors) }
     below[#below + 1] = r
     check_siblings(r.children, below, set)
@@ -166,7 +183,8 @@ local function check_siblings(list, ancestors, set)
 end
 
 --- After all files are loaded: what only the whole set can tell.
-function M.finish(set)
+function M.finish(set, others)
+  set.known_rules, set.catch_alls = others.names, others.catch_alls
   check_siblings(set.routes, {}, set)
   for _, i in ipairs(set.inhibits) do
     local at = { file = i.file, line = i.line, what = "inhibit" }

@@ -73,12 +73,15 @@ void si__cadence_tick(si__script *script) {
     cadence_call c = {script, script->set->cadence};
     if (script->set->cadence_ref != LUA_NOREF) {
         char error[SI__ERROR_BYTES], shown[SI__ERROR_BYTES + 64];
-        lua_pushcfunction(script->set->sandbox->L, ask_when);
-        lua_pushlightuserdata(script->set->sandbox->L, &c);
-        if (si__sandbox_call(script->set->sandbox, 1, 0, error, sizeof error) != 0) {
+        si__unit *unit = script->set->units[script->set->cadence_unit];
+        lua_pushcfunction(unit->sandbox->L, ask_when);
+        lua_pushlightuserdata(unit->sandbox->L, &c);
+        int status = si__sandbox_call(unit->sandbox, 1, 0, error, sizeof error);
+        if (status != 0) {
             error[strcspn(error, "\n")] = '\0';
             si__ruleset_show_path(script->set, error, shown, sizeof shown);
             si__script_log(script, SI_LOG_WARN, "cadence: %s", shown);
+            if (si__memory_is_short(unit)) si__memory_used_up(script, unit);
             c.result = script->set->cadence;
         }
     }

@@ -12,7 +12,7 @@
 #include "units.h"
 
 static si__ruleset *set_of(lua_State *L) {
-    return si__sandbox_of(L)->owner;
+    return si__unit_of(L)->set;
 }
 
 /* duration("5m") -> milliseconds, or nil and why. [-1, +(1|2), m] */
@@ -134,6 +134,14 @@ static int core_line_of(lua_State *L) {
     return 1;
 }
 
+/* place(file) -> its number among the files, in the order in which they count. [-1, +1, m] */
+static int core_place(lua_State *L) {
+    const si__source_list *sources = &set_of(L)->sources;
+    const si__source *source = si__sources_find(sources, luaL_checkstring(L, 1));
+    lua_pushinteger(L, source ? source - sources->items : 0);
+    return 1;
+}
+
 /* problem("error" | "warning", file, line, message). While loading it is collected, later it is raised. [-4, +0, e] */
 static int core_problem(lua_State *L) {
     si__ruleset *set = set_of(L);
@@ -155,6 +163,7 @@ void si__core_push(lua_State *L) {
                                          {"pattern_error", core_pattern_error},
                                          {"where", core_where},
                                          {"line_of", core_line_of},
+                                         {"place", core_place},
                                          {"problem", core_problem},
                                          {NULL, NULL}};
     luaL_newlib(L, functions);

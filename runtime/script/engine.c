@@ -147,49 +147,77 @@ static int run_call(lua_State *L) {
     return 0;
 }
 
-static int do_call(si__ruleset *set, call *c, char *error, size_t error_bytes) {
-    lua_pushcfunction(set->sandbox->L, run_call); /* neither push can raise */
-    lua_pushlightuserdata(set->sandbox->L, c);
-    int status = si__sandbox_call(set->sandbox, 1, 0, error, error_bytes);
+static int do_call(si__ruleset *set, si__unit *unit, call *c, char *error, size_t error_bytes) {
+    lua_pushcfunction(unit->sandbox->L, run_call); /* neither push can raise */
+    lua_pushlightuserdata(unit->sandbox->L, c);
+    int status = si__sandbox_call(unit->sandbox, 1, 0, error, error_bytes);
     set->serial++; /* handles made for this call are invalid now */
     return status;
 }
 
 /* ---- Errors of rules --------------------------------------------------------------------------------------------- */
 
-/* At most one line a second and rule; after 100 in a row the rule is disabled. Running out of time weighs as ten. */
-static void rule_failed(si__script *script, si__rule *rule, const char *error) {
+/* At most one line a second and rule. */
+static void log_failure(si__script *script, si__rule *rule, const char *shown, const char *traceback) {
+    if (rule->last_log_ms && script->now_ms >= rule->last_log_ms && script->now_ms - rule->last_log_ms < 1000) {
+        rule->unlogged++;
+        return;
+    }
+    char more[48] = "";
+    if (rule->unlogged) snprintf(more, sizeof more, " (and %u more errors)", rule->unlogged);
+    si__script_log(script, SI_LOG_WARN, "rule \"%s\": %s%s", rule->name, shown, more);
+    if (traceback) si__script_log(script, SI_LOG_DEBUG, "rule \"%s\": %s", rule->name, traceback);
+    rule->last_log_ms = script->now_ms;
+    rule->unlogged = 0;
+}
+
+void si__rule_disable(si__script *script, si__rule *rule, const char *why) {
+    if (rule->disabled) return;
+    rule->disabled = 1;
+    if (!*rule->error) snprintf(rule->error, sizeof rule->error, "%.255s", why);
+    si__script_log(script, SI_LOG_ERROR, "rule \"%s\" is disabled %s; save its file to try again: %s", rule->name, why,
+                   rule->error);
+}
+
+/* After 100 errors in a row a rule is disabled; running out of time, or of the memory it may use, counts more: three
+   of these within an hour are enough. */
+static void rule_failed(si__script *script, si__rule *rule, int status, const char *error) {
     char shown[SI__ERROR_BYTES + 256];
+    si__unit *unit = script->set->units[rule->unit];
+    int out_of_memory = status == LUA_ERRMEM && unit->sandbox->refusal == SI__REFUSED_OWN_CAP;
+    int out_of_time = status && unit->sandbox->out_of_time;
     if (!si__ruleset_show_path(script->set, error, shown, sizeof shown))
         snprintf(shown, sizeof shown, "%s:%d: %s", rule->path, rule->line, error);
     char *traceback = strchr(shown, '\n');
     if (traceback) *traceback++ = '\0';
     snprintf(rule->error, sizeof rule->error, "%.255s", shown);
-    rule->errors_in_row += script->set->sandbox->out_of_time ? 10 : 1;
-    if (rule->last_log_ms && script->now_ms >= rule->last_log_ms && script->now_ms - rule->last_log_ms < 1000) {
-        rule->unlogged++;
-    } else {
-        char more[48] = "";
-        if (rule->unlogged) snprintf(more, sizeof more, " (and %u more errors)", rule->unlogged);
-        si__script_log(script, SI_LOG_WARN, "rule \"%s\": %s%s", rule->name, shown, more);
-        if (traceback) si__script_log(script, SI_LOG_DEBUG, "rule \"%s\": %s", rule->name, traceback);
-        rule->last_log_ms = script->now_ms;
-        rule->unlogged = 0;
+    rule->errors_in_row++;
+    if (out_of_time || out_of_memory) { /* not in a row: a summary may be the culprit, and conditions go well between */
+        if (script->now_ms - rule->heavy_ms > SI__HEAVY_WINDOW_MS) rule->heavy_errors = 0;
+        rule->heavy_errors++;
+        rule->heavy_ms = script->now_ms;
     }
-    if (rule->errors_in_row < SI__ERRORS_IN_ROW || rule->disabled) return;
-    rule->disabled = 1;
-    si__script_log(script, SI_LOG_ERROR,
-                   "rule \"%s\" is disabled after too many errors in a row; save its file to try again: %s", rule->name,
-                   rule->error);
+    log_failure(script, rule, shown, traceback);
+    if (rule->errors_in_row >= SI__ERRORS_IN_ROW || rule->heavy_errors >= SI__HEAVY_ERRORS)
+        si__rule_disable(script, rule,
+                         out_of_time     ? "after running out of time three times"
+                         : out_of_memory ? "after running out of memory three times"
+                                         : "after too many errors in a row");
 }
 
 static int rule_call(si__script *script, si__rule *rule, call *c) {
     char error[SI__ERROR_BYTES];
-    int status = do_call(script->set, c, error, sizeof error);
+    si__unit *unit = script->set->units[rule->unit];
+    if (!unit->sandbox || c->ref == LUA_NOREF) return LUA_ERRRUN; /* its file has just been ended */
+    size_t before = unit->sandbox->used_bytes;
+    int status = do_call(script->set, unit, c, error, sizeof error);
+    rule->calls++;
+    if (unit->sandbox->used_bytes > before) rule->grown_bytes += unit->sandbox->used_bytes - before;
     if (status)
-        rule_failed(script, rule, error);
+        rule_failed(script, rule, status, error);
     else if (c->wants == CALL_CONDITION)
         rule->errors_in_row = 0;
+    if (si__memory_is_short(unit)) si__memory_used_up(script, unit); /* also when pcall swallowed the error */
     return status;
 }
 
@@ -424,9 +452,11 @@ static int visit(si__script *script, si__rule *rule, const subject *s, int64_t s
         one.name = base;
     }
     evaluate_subject(script, rule, &one);
-    if (rule->disabled || script->set->sandbox->out_of_time) return 1;
+    const si__sandbox *sandbox = script->set->units[rule->unit]->sandbox;
+    if (rule->disabled || !sandbox || sandbox->out_of_time) return 1;
     if (clock_ns() - started_ns < ROUND_NS) return 0;
-    rule_failed(script, rule, "too slow: took more than 250 ms for all it is about; the rest was left out this time");
+    rule_failed(script, rule, 0,
+                "too slow: took more than 250 ms for all it is about; the rest was left out this time");
     return 1;
 }
 
@@ -434,9 +464,9 @@ static void evaluate_rule(si__script *script, si__rule *rule) {
     subject_list list;
     int64_t started_ns = clock_ns();
     script->round++;
-    script->set->sandbox->out_of_time = 0;
+    script->set->units[rule->unit]->sandbox->out_of_time = 0;
     find_subjects(script, rule, &list);
-    if (list.error) rule_failed(script, rule, list.error);
+    if (list.error) rule_failed(script, rule, 0, list.error);
     int ended = 0;
     if (rule->over == SI__OVER_METRIC) {
         subject one = {.name = "", .series = series_of(script, rule, "")};
@@ -453,7 +483,8 @@ static void evaluate_rule(si__script *script, si__rule *rule) {
         snprintf(name, sizeof name, "%s", instance->alert.subject); /* the instance may be freed while we look */
         subject one = {.name = name, .series = series_of(script, rule, name)};
         evaluate_subject(script, rule, &one);
-        ended = rule->disabled || script->set->sandbox->out_of_time;
+        const si__sandbox *sandbox = script->set->units[rule->unit]->sandbox;
+        ended = rule->disabled || !sandbox || sandbox->out_of_time;
     }
     rule->cost_ns += (uint64_t)(clock_ns() - started_ns);
 }
@@ -463,6 +494,7 @@ void si__engine_tick(si__script *script) {
     for (size_t i = 0; i < set->rule_count; i++) {
         si__rule *rule = &set->rules[i];
         if (!rule->enabled || rule->disabled || rule->at_dashboard != script->env.at_dashboard) continue;
+        if (!set->units[rule->unit]->sandbox) continue;
         if (rule->next_ms > script->now_ms + rule->every_ms)
             rule->next_ms = script->now_ms; /* the clock was set back */
         if (rule->next_ms > script->now_ms) continue;
@@ -485,7 +517,7 @@ int si__engine_probe(si__ruleset *set, si__rule *rule, si__history *history, cha
                   .wants = i < 2   ? CALL_CONDITION
                            : i < 4 ? CALL_TEXT
                                    : CALL_REQUESTS};
-        int status = refs[i] == LUA_NOREF ? 0 : do_call(set, &c, error, error_bytes);
+        int status = refs[i] == LUA_NOREF ? 0 : do_call(set, set->units[rule->unit], &c, error, error_bytes);
         if (status) return status;
     }
     return 0;

@@ -12,7 +12,9 @@
 
 #define SI__INSTANCES 500     /* alerts that are not inactive, at most */
 #define SI__ERRORS_IN_ROW 100 /* then a rule is disabled */
-#define SI__FLAP_FIRES 4      /* within an hour: flapping */
+#define SI__HEAVY_ERRORS 3    /* the same for running out of time or memory, within an hour */
+#define SI__HEAVY_WINDOW_MS (3600 * (int64_t)1000)
+#define SI__FLAP_FIRES 4 /* within an hour: flapping */
 #define SI__RESOLVED_KEPT_MS (15 * 60 * (int64_t)1000)
 #define SI__RESOLVED_OWED_MS (86400 * (int64_t)1000) /* when people are yet to be told */
 
@@ -56,6 +58,8 @@ struct si__script {
     si__instance **instances;
     size_t instance_count;
     int instances_full; /* said in the log */
+    int64_t print_since_ms;
+    unsigned printed; /* lines since then */
     si__group *groups;
     size_t group_count;
     si__cadence cadence;
@@ -74,6 +78,13 @@ int si__script_load_sources(si__script *script, si__source_list *sources, int pa
 void si__engine_tick(si__script *script);
 /* Dry run: calls every function of a rule with a series that has no data. 0, or a status with the error. */
 int si__engine_probe(si__ruleset *set, si__rule *rule, si__history *history, char *error, size_t error_bytes);
+
+void si__rule_disable(si__script *script, si__rule *rule, const char *why);
+
+/* memory.c: a call into the unit ended for want of memory; whoever holds too much gives it back. Outside of
+   calls only. */
+void si__memory_used_up(si__script *script, si__unit *unit);
+int si__memory_is_short(const si__unit *unit); /* the last call was refused memory, or left little for the next */
 
 /* instance.c: the state machine of one alert */
 si__instance *si__instance_find(si__script *script, const si__rule *rule, const char *subject); /* NULL: inactive */

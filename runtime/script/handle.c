@@ -19,7 +19,7 @@
 #define HANDLE "si.series"
 
 static uint64_t serial_now(lua_State *L) {
-    return ((si__ruleset *)si__sandbox_of(L)->owner)->serial;
+    return si__unit_of(L)->set->serial;
 }
 
 static si__handle *check(lua_State *L) {

@@ -6,6 +6,7 @@
  */
 #include <lauxlib.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,12 +106,23 @@ static const char *path_of(lua_State *L, const si__ruleset *set, const char *fie
     return source ? source->path : "?";
 }
 
-/* An array of `n` zeroed elements in *out, for the list `field` that is left on the stack. Returns n. [-0, +1, e] */
-static size_t open_list(lua_State *L, const char *field, size_t element, void **out) {
+static size_t place_of(lua_State *L, const si__ruleset *set, const char *field) {
+    lua_getfield(L, -1, field);
+    const char *name = lua_tostring(L, -1);
+    const si__source *source = name ? si__sources_find(&set->sources, name) : NULL;
+    lua_pop(L, 1);
+    return source ? (size_t)(source - set->sources.items) : 0;
+}
+
+/* Room for the list `field`, which is left on the stack, after the `have` elements of *items. Returns how many more.
+   [-0, +1, e] */
+static size_t extend_list(lua_State *L, const char *field, size_t element, void **items, size_t have) {
     lua_getfield(L, -1, field);
     size_t n = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
-    *out = calloc(n ? n : 1, element);
-    if (!*out) return (size_t)luaL_error(L, "out of memory");
+    char *grown = realloc(*items, (have + n + 1) * element);
+    if (!grown) return (size_t)luaL_error(L, "out of memory");
+    memset(grown + have * element, 0, (n + 1) * element);
+    *items = grown;
     return n;
 }
 
@@ -135,20 +147,27 @@ static void read_subject(lua_State *L, si__rule *rule) {
     lua_pop(L, 1);
 }
 
-static void read_rule(lua_State *L, const si__ruleset *set, si__rule *rule) {
+static void read_functions(lua_State *L, si__rule *rule) {
+    if (!rule->summary) rule->summary_ref = get_function(L, "summary");
+    rule->when_ref = get_function(L, "when");
+    rule->clear_ref = get_function(L, "clear");
+    rule->on_fire_ref = get_function(L, "on_fire");
+    rule->attach_ref = get_function(L, "attach");
+}
+
+static void read_rule(lua_State *L, const si__unit *unit, si__rule *rule) {
+    const si__ruleset *set = unit->set;
     static const char *const no_data[] = {"keep", "fire", "resolve", NULL}, *const at[] = {"agent", "dashboard", NULL};
     rule->when_ref = rule->clear_ref = rule->summary_ref = rule->on_fire_ref = rule->attach_ref = LUA_NOREF;
+    rule->unit = unit->number;
+    rule->place = place_of(L, set, "file");
     get_text(L, "name", &rule->name);
     rule->path = dup_text(L, path_of(L, set, "file"));
     rule->line = (int)get_number(L, "line", 0);
     get_text(L, "severity", &rule->severity);
     get_text(L, "runbook", &rule->runbook);
     get_text(L, "summary", &rule->summary);
-    if (!rule->summary) rule->summary_ref = get_function(L, "summary");
-    rule->when_ref = get_function(L, "when");
-    rule->clear_ref = get_function(L, "clear");
-    rule->on_fire_ref = get_function(L, "on_fire");
-    rule->attach_ref = get_function(L, "attach");
+    read_functions(L, rule);
     rule->hold_ms = get_ms(L, "hold");
     rule->keep_ms = get_ms(L, "keep");
     rule->every_ms = get_ms(L, "every");
@@ -166,8 +185,8 @@ static void read_rule(lua_State *L, const si__ruleset *set, si__rule *rule) {
 
 static void read_escalations(lua_State *L, si__route *route) {
     static const char *const unless[] = {"", "acked", NULL};
-    void *items;
-    size_t n = open_list(L, "escalate", sizeof *route->escalations, &items);
+    void *items = NULL;
+    size_t n = extend_list(L, "escalate", sizeof *route->escalations, &items, 0);
     route->escalations = items;
     for (size_t i = 1; i <= n && i <= 32; i++) { /* 32: one bit each in what a group remembers */
         lua_rawgeti(L, -1, (lua_Integer)i);
@@ -180,32 +199,52 @@ static void read_escalations(lua_State *L, si__route *route) {
     lua_pop(L, 1);
 }
 
-static void read_routes(lua_State *L, const char *field, si__route **routes, size_t *count, uint32_t *id) {
-    void *items;
+static void read_route(lua_State *L, const si__ruleset *set, si__route *route, unsigned depth);
+
+static void read_children(lua_State *L, const si__ruleset *set, si__route *route, unsigned depth) {
+    void *items = NULL;
     luaL_checkstack(L, 12, "routes nested too deeply");
-    size_t n = open_list(L, field, sizeof **routes, &items);
-    *routes = items;
+    if (depth > 50) luaL_error(L, "routes nested too deeply");
+    size_t n = extend_list(L, "children", sizeof *route->children, &items, 0);
+    route->children = items;
     for (size_t i = 1; i <= n; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i);
-        si__route *route = &(*routes)[(*count)++];
-        route->id = (*id)++;
-        get_matcher(L, "match", &route->match);
-        route->group_by = get_labels(L, "group_by");
-        route->wait_ms = get_ms(L, "wait");
-        route->interval_ms = get_ms(L, "interval");
-        route->resend_ms = get_ms(L, "resend");
-        route->next_too = get_flag(L, "continue");
-        get_texts(L, "to", &route->to);
-        read_escalations(L, route);
-        read_routes(L, "children", &route->children, &route->child_count, id);
+        read_route(L, set, &route->children[route->child_count++], depth + 1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_route(lua_State *L, const si__ruleset *set, si__route *route, unsigned depth) {
+    route->place = place_of(L, set, "file");
+    get_matcher(L, "match", &route->match);
+    route->group_by = get_labels(L, "group_by");
+    route->wait_ms = get_ms(L, "wait");
+    route->interval_ms = get_ms(L, "interval");
+    route->resend_ms = get_ms(L, "resend");
+    route->next_too = get_flag(L, "continue");
+    get_texts(L, "to", &route->to);
+    read_escalations(L, route);
+    read_children(L, set, route, depth);
+}
+
+static void read_routes(lua_State *L, si__ruleset *set) {
+    void *items = set->routes;
+    size_t n = extend_list(L, "routes", sizeof *set->routes, &items, set->route_count);
+    set->routes = items;
+    for (size_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        si__route *route = &set->routes[set->route_count++];
+        route->turn = i;
+        read_route(L, set, route, 0);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
 }
 
 static void read_inhibits(lua_State *L, si__ruleset *set) {
-    void *items;
-    size_t n = open_list(L, "inhibits", sizeof *set->inhibits, &items);
+    void *items = set->inhibits;
+    size_t n = extend_list(L, "inhibits", sizeof *set->inhibits, &items, set->inhibit_count);
     set->inhibits = items;
     for (size_t i = 1; i <= n; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i);
@@ -220,14 +259,18 @@ static void read_inhibits(lua_State *L, si__ruleset *set) {
 
 /* ---- Segments and cadence ---------------------------------------------------------------------------------------- */
 
-static void read_segments(lua_State *L, si__ruleset *set) {
-    void *items;
-    size_t n = open_list(L, "segments", sizeof *set->segments, &items);
+static void read_segments(lua_State *L, const si__unit *unit) {
+    si__ruleset *set = unit->set;
+    void *items = set->segments;
+    size_t n = extend_list(L, "segments", sizeof *set->segments, &items, set->segment_count);
     set->segments = items;
     for (size_t i = 1; i <= n; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i);
         si__segment_rule *segment = &set->segments[set->segment_count++];
         segment->name_ref = LUA_NOREF;
+        segment->unit = unit->number;
+        segment->place = place_of(L, set, "file");
+        segment->turn = i;
         get_text(L, "pattern", &segment->pattern);
         get_text(L, "name", &segment->name);
         if (!segment->name) segment->name_ref = get_function(L, "name");
@@ -259,27 +302,217 @@ void si__cadence_read(lua_State *L, si__cadence *out) {
     out->wait_span_ms = get_ms(L, "wait_span_ms");
 }
 
-void si__ruleset_read(lua_State *L, si__ruleset *set) {
-    void *items;
-    uint32_t id = 0;
-    luaL_checkstack(L, 20, NULL);
-    luaL_checktype(L, -1, LUA_TTABLE);
-    size_t n = open_list(L, "rules", sizeof *set->rules, &items);
-    set->rules = items;
-    for (size_t i = 1; i <= n; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i);
-        read_rule(L, set, &set->rules[set->rule_count++]);
+static void read_cadence(lua_State *L, const si__unit *unit) {
+    si__ruleset *set = unit->set;
+    if (lua_getfield(L, -1, "cadence") == LUA_TTABLE) {
+        set->cadence_unit = unit->number;
+        set->cadence_ref = get_function(L, "now");
+        lua_getfield(L, -1, "base");
+        si__cadence_read(L, &set->cadence);
+        lua_pop(L, 1);
+    } else if (!set->cadence_file) {
+        lua_getfield(L, -2, "default_cadence");
+        si__cadence_read(L, &set->cadence);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
-    read_routes(L, "routes", &set->routes, &set->route_count, &id);
+}
+
+/* ---- Steps ------------------------------------------------------------------------------------------------------- */
+
+/* Calls a function of the engine module with what is on the stack above `base`; one result. [-n, +1, e] */
+static void call_engine(lua_State *L, const char *name, int nargs) {
+    lua_getfield(L, LUA_REGISTRYINDEX, "si.engine");
+    lua_getfield(L, -1, name);
+    lua_insert(L, -2 - nargs);
+    lua_pop(L, 1);
+    lua_call(L, nargs, 1);
+    luaL_checktype(L, -1, LUA_TTABLE);
+}
+
+static void collect_names(lua_State *L, si__ruleset *set) {
+    void *items = set->names;
+    size_t n = extend_list(L, "names", sizeof *set->names, &items, set->name_count);
+    set->names = items;
+    for (size_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        size_t at = set->name_count++;
+        get_text(L, "name", &set->names[at].name);
+        get_text(L, "file", &set->names[at].file);
+        set->names[at].line = (int)get_number(L, "line", 0);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void collect_catch_alls(lua_State *L, si__ruleset *set) {
+    void *items = set->catch_alls;
+    size_t n = extend_list(L, "catch_alls", sizeof *set->catch_alls, &items, set->catch_all_count);
+    set->catch_alls = items;
+    for (size_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        size_t at = set->catch_all_count++;
+        get_text(L, "file", &set->catch_alls[at].file);
+        set->catch_alls[at].line = (int)get_number(L, "line", 0);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void collect_cadence(lua_State *L, si__ruleset *set) {
+    if (lua_getfield(L, -1, "cadence") == LUA_TTABLE) {
+        char text[256], *file = NULL;
+        int line = (int)get_number(L, "line", 0);
+        get_text(L, "file", &file);
+        if (!set->cadence_file) {
+            set->cadence_file = file;
+            set->cadence_line = line;
+        } else {
+            snprintf(text, sizeof text,
+                     "cadence: declared twice; the other one is at %s:%d. Name your file cadence.lua to replace the "
+                     "default one",
+                     set->cadence_file, set->cadence_line);
+            si__ruleset_problem(set, 0, file ? file : "?", line, text);
+            free(file);
+        }
+    }
+    lua_pop(L, 1);
+}
+
+int si__ruleset_collect(lua_State *L) {
+    const si__unit *unit = lua_touserdata(L, 1);
+    luaL_checkstack(L, 20, NULL);
+    call_engine(L, "summary", 0);
+    collect_names(L, unit->set);
+    collect_catch_alls(L, unit->set);
+    collect_cadence(L, unit->set);
+    return 0;
+}
+
+/* What the other units have: { names = { name, ... }, catch_alls = { { file, line, place }, ... } }. [-0, +1, e] */
+static void push_others(lua_State *L, const si__ruleset *set) {
+    lua_createtable(L, 0, 2);
+    lua_createtable(L, (int)set->name_count, 0);
+    for (size_t i = 0; i < set->name_count; i++) {
+        lua_pushstring(L, set->names[i].name);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "names");
+    lua_createtable(L, (int)set->catch_all_count, 0);
+    for (size_t i = 0; i < set->catch_all_count; i++) {
+        const si__source *source = si__sources_find(&set->sources, set->catch_alls[i].file);
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, set->catch_alls[i].file);
+        lua_setfield(L, -2, "file");
+        lua_pushinteger(L, set->catch_alls[i].line);
+        lua_setfield(L, -2, "line");
+        lua_pushinteger(L, source ? source - set->sources.items : 0);
+        lua_setfield(L, -2, "place");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "catch_alls");
+}
+
+int si__ruleset_finish(lua_State *L) {
+    const si__unit *unit = lua_touserdata(L, 1);
+    si__ruleset *set = unit->set;
+    luaL_checkstack(L, 20, NULL);
+    push_others(L, set);
+    call_engine(L, "finish", 1);
+    if (set->error_count) return 0;
+    void *items = set->rules;
+    size_t n = extend_list(L, "rules", sizeof *set->rules, &items, set->rule_count);
+    set->rules = items;
+    for (size_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        read_rule(L, unit, &set->rules[set->rule_count++]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    read_routes(L, set);
     read_inhibits(L, set);
-    read_segments(L, set);
-    lua_getfield(L, -1, "cadence");
-    set->cadence_ref = get_function(L, "now");
-    lua_getfield(L, -1, "base");
-    si__cadence_read(L, &set->cadence);
-    lua_pop(L, 2);
+    read_segments(L, unit);
+    read_cadence(L, unit);
+    return 0;
+}
+
+/* ---- Restarts ---------------------------------------------------------------------------------------------------- */
+
+static void find_rule(lua_State *L, const si__unit *unit) {
+    lua_getfield(L, -1, "name");
+    const char *name = lua_tostring(L, -1);
+    si__rule *found = NULL;
+    for (size_t i = 0; name && i < unit->set->rule_count; i++) {
+        si__rule *rule = &unit->set->rules[i];
+        if (rule->unit == unit->number && strcmp(rule->name, name) == 0) found = rule;
+    }
+    lua_pop(L, 1);
+    if (found && !found->disabled) read_functions(L, found);
+}
+
+int si__ruleset_find_functions(lua_State *L) {
+    const si__unit *unit = lua_touserdata(L, 1);
+    si__ruleset *set = unit->set;
+    luaL_checkstack(L, 20, NULL);
+    call_engine(L, "finish", 0);
+    lua_getfield(L, -1, "rules");
+    for (size_t i = 1; i <= lua_rawlen(L, -1); i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        find_rule(L, unit);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "segments");
+    for (size_t i = 1; i <= lua_rawlen(L, -1); i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        for (size_t k = 0; k < set->segment_count; k++)
+            if (set->segments[k].unit == unit->number && set->segments[k].turn == i && !set->segments[k].name)
+                set->segments[k].name_ref = get_function(L, "name");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    if (set->cadence_unit == unit->number && lua_getfield(L, -1, "cadence") == LUA_TTABLE)
+        set->cadence_ref = get_function(L, "now");
+    return 0;
+}
+
+void si__ruleset_forget_functions(si__ruleset *set, size_t unit) {
+    for (size_t i = 0; i < set->rule_count; i++) {
+        si__rule *rule = &set->rules[i];
+        if (rule->unit != unit) continue;
+        rule->when_ref = rule->clear_ref = rule->summary_ref = rule->on_fire_ref = rule->attach_ref = LUA_NOREF;
+    }
+    for (size_t i = 0; i < set->segment_count; i++)
+        if (set->segments[i].unit == unit) set->segments[i].name_ref = LUA_NOREF;
+    if (set->cadence_unit == unit) set->cadence_ref = LUA_NOREF;
+}
+
+/* ---- Order ------------------------------------------------------------------------------------------------------- */
+
+static int by_rule(const void *a, const void *b) {
+    const si__rule *x = a, *y = b;
+    return x->place != y->place ? (x->place < y->place ? -1 : 1) : x->line - y->line;
+}
+
+static int by_turn(size_t place_a, size_t turn_a, size_t place_b, size_t turn_b) {
+    if (place_a != place_b) return place_a < place_b ? -1 : 1;
+    return turn_a < turn_b ? -1 : turn_a > turn_b;
+}
+
+static int by_route(const void *a, const void *b) {
+    const si__route *x = a, *y = b;
+    return by_turn(x->place, x->turn, y->place, y->turn);
+}
+
+static int by_segment(const void *a, const void *b) {
+    const si__segment_rule *x = a, *y = b;
+    return by_turn(x->place, x->turn, y->place, y->turn);
+}
+
+void si__ruleset_order(si__ruleset *set) {
+    if (set->rule_count) qsort(set->rules, set->rule_count, sizeof *set->rules, by_rule);
+    if (set->route_count) qsort(set->routes, set->route_count, sizeof *set->routes, by_route);
+    if (set->segment_count) qsort(set->segments, set->segment_count, sizeof *set->segments, by_segment);
 }
 
 /* ---- Freeing ----------------------------------------------------------------------------------------------------- */
@@ -305,6 +538,14 @@ static void clear_routes(si__route *routes, size_t count) {
 }
 
 void si__ruleset_clear_read(si__ruleset *set) {
+    for (size_t i = 0; i < set->name_count; i++) {
+        free(set->names[i].name);
+        free(set->names[i].file);
+    }
+    free(set->names);
+    for (size_t i = 0; i < set->catch_all_count; i++) free(set->catch_alls[i].file);
+    free(set->catch_alls);
+    free(set->cadence_file);
     for (size_t i = 0; i < set->rule_count; i++) {
         si__rule *rule = &set->rules[i];
         free(rule->name);

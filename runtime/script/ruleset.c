@@ -1,8 +1,7 @@
 /*
- * Loads a rule set: the language from lua/si/, then every rule file in an environment of its own, then the
- * cross-checks.
+ * Loads a rule set: every rule file in a state of its own (unit.c), then the cross-checks, then the reading into C.
  *
- * Called by script.c and check.c on the loop thread. Every protected call has the sandbox's budget.
+ * Called by script.c and check.c on the loop thread.
  */
 #include "ruleset.h"
 
@@ -11,9 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "handle.h"
-
-#define LANGUAGE_NS (1000 * (int64_t)1000000) /* our own Lua, under sanitizers too */
+#include <si/si.h>
 
 void si__hash_begin(si__hash *hash) {
     *hash = (si__hash){0xCBF29CE484222325u, 0x84222325CBF29CE4u};
@@ -95,7 +92,7 @@ int si__ruleset_show_path(const si__ruleset *set, const char *message, char *out
 }
 
 /* A Lua error as a problem of its file: first line only, the traceback adds nothing here. */
-static void lua_problem(si__ruleset *set, const si__source *source, char *message) {
+void si__ruleset_lua_problem(si__ruleset *set, const si__source *source, char *message) {
     int line = 0;
     const char *rest = message;
     message[strcspn(message, "\n")] = '\0';
@@ -103,110 +100,30 @@ static void lua_problem(si__ruleset *set, const si__source *source, char *messag
     si__ruleset_problem(set, 0, said ? said->name : source->name, line, said ? rest : message);
 }
 
-/* ---- The language ------------------------------------------------------------------------------------------------ */
+/* ---- Loading ---------------------------------------------------------------------------------------------------- */
 
-/* require for lua/si/: loads an embedded module once. [-1, +1, e] */
-static int library_require(lua_State *L) {
-    si__sandbox *sandbox = si__sandbox_of(L);
-    const char *name = luaL_checkstring(L, 1);
-    if (strncmp(name, "si.", 3) != 0) return luaL_error(L, "no module '%s'", name);
-    lua_getfield(L, LUA_REGISTRYINDEX, "si.modules");
-    if (lua_getfield(L, -1, name) != LUA_TNIL) return 1;
-    const struct si__embedded_file *file = si__source_library(name + 3);
-    if (!file) return luaL_error(L, "no module '%s'", name);
-    lua_pushfstring(L, "=si/%s.lua", name + 3);
-    const char *chunk = lua_tostring(L, -1);
-    if (luaL_loadbufferx(L, (const char *)file->data, file->size, chunk, "t") != LUA_OK) return lua_error(L);
-    si__sandbox_push_env(L);
-    lua_pushcfunction(L, library_require);
-    lua_setfield(L, -2, "require");
-    lua_setupvalue(L, -2, 1);
-    lua_call(L, 0, 1);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, 2, name);
-    (void)sandbox;
-    return 1;
-}
-
-/* Leaves the engine module's table in the registry. [-0, +0, e] */
-static int open_language(lua_State *L) {
-    lua_newtable(L);
-    si__core_push(L);
-    lua_setfield(L, -2, "si.core");
-    lua_setfield(L, LUA_REGISTRYINDEX, "si.modules");
-    si__handles_open(L);
-    lua_pushcfunction(L, library_require);
-    lua_pushliteral(L, "si.engine");
-    lua_call(L, 1, 1);
-    lua_setfield(L, LUA_REGISTRYINDEX, "si.engine");
+/* Files with the library's own text share a unit; every other one has its own. 0 or SI_ENOMEM. */
+static int make_units(si__ruleset *set) {
+    size_t shared = SIZE_MAX;
+    set->units = calloc(set->sources.count + 1, sizeof *set->units);
+    if (!set->units) return SI_ENOMEM;
+    for (size_t i = 0; i < set->sources.count; i++) {
+        si__source *source = &set->sources.items[i];
+        if (source->builtin && shared != SIZE_MAX) {
+            source->unit = shared;
+            continue;
+        }
+        source->unit = set->unit_count;
+        if (source->builtin) shared = source->unit;
+        si__unit *unit = si__unit_new(set, set->unit_count);
+        if (!unit) return SI_ENOMEM;
+        set->units[set->unit_count++] = unit;
+        if (set->error_count) return 0; /* the language itself: once is enough */
+    }
     return 0;
 }
 
-/* Pushes an environment with the words in it. [-0, +1, e] */
-static int push_file_env(lua_State *L) {
-    si__sandbox_push_env(L);
-    lua_getfield(L, LUA_REGISTRYINDEX, "si.engine");
-    lua_getfield(L, -1, "words");
-    lua_call(L, 0, 1);
-    lua_pushnil(L);
-    while (lua_next(L, -2)) { /* env engine words key value */
-        lua_pushvalue(L, -2);
-        lua_insert(L, -2);
-        lua_settable(L, 1);
-    }
-    lua_settop(L, 1);
-    return 1;
-}
-
-static void load_file(si__ruleset *set, const si__source *source) {
-    char error[SI__ERROR_BYTES], chunk[80];
-    si__sandbox *sandbox = set->sandbox;
-    lua_pushcfunction(sandbox->L, push_file_env);
-    int status = si__sandbox_call(sandbox, 0, 1, error, sizeof error);
-    snprintf(chunk, sizeof chunk, "@%s", source->name);
-    if (!status) status = si__sandbox_load(sandbox, source->text, source->length, chunk, error, sizeof error);
-    if (!status) status = si__sandbox_call(sandbox, 0, 0, error, sizeof error);
-    if (status) lua_problem(set, source, error);
-}
-
-static int finish_language(lua_State *L) {
-    si__ruleset *set = si__sandbox_of(L)->owner;
-    lua_getfield(L, LUA_REGISTRYINDEX, "si.engine");
-    lua_getfield(L, -1, "finish");
-    lua_call(L, 0, 1);
-    if (set->error_count == 0) si__ruleset_read(L, set);
-    return 0;
-}
-
-static void print_to_owner(void *owner, const char *text) {
-    si__ruleset *set = owner;
-    if (set->print) set->print(set->print_arg, text);
-}
-
-/* Runs a C function in the budget; an error there is ours, not a file's. */
-static int run_step(si__ruleset *set, lua_CFunction step) {
-    char error[SI__ERROR_BYTES];
-    set->sandbox->budget_ns = LANGUAGE_NS;
-    lua_pushcfunction(set->sandbox->L, step);
-    int status = si__sandbox_call(set->sandbox, 0, 0, error, sizeof error);
-    set->sandbox->budget_ns = SI__SANDBOX_CALL_NS;
-    if (status) si__ruleset_problem(set, 0, "rules", 0, error);
-    return status;
-}
-
-si__ruleset *si__ruleset_new(si__source_list *sources, int partial) {
-    si__ruleset *set = calloc(1, sizeof *set);
-    if (set) set->sandbox = si__sandbox_new(set);
-    if (!set || !set->sandbox) {
-        si__sources_clear(sources);
-        free(set);
-        return NULL;
-    }
-    set->sources = *sources;
-    *sources = (si__source_list){0};
-    set->partial = partial;
-    set->cadence_ref = LUA_NOREF;
-    set->sandbox->print = print_to_owner;
+static void hash_sources(si__ruleset *set) {
     si__hash hash;
     si__hash_begin(&hash);
     for (size_t i = 0; i < set->sources.count; i++) {
@@ -214,10 +131,49 @@ si__ruleset *si__ruleset_new(si__source_list *sources, int partial) {
         si__hash_add(&hash, set->sources.items[i].text, set->sources.items[i].length);
     }
     si__hash_hex(&hash, set->hash);
-    if (run_step(set, open_language) == 0) {
-        for (size_t i = 0; i < set->sources.count; i++) load_file(set, &set->sources.items[i]);
-        run_step(set, finish_language);
+}
+
+static void find_doubles(si__ruleset *set) {
+    for (size_t i = 0; i < set->name_count; i++)
+        for (size_t k = i + 1; k < set->name_count; k++) {
+            char text[256];
+            if (!set->names[i].name || !set->names[k].name || strcmp(set->names[i].name, set->names[k].name) != 0)
+                continue;
+            const si__source *a = si__sources_find(&set->sources, set->names[i].file);
+            const si__source *b = si__sources_find(&set->sources, set->names[k].file);
+            size_t first = a <= b ? i : k, later = a <= b ? k : i;
+            snprintf(text, sizeof text, "rule \"%s\": declared twice; the other one is at %s:%d", set->names[i].name,
+                     set->names[first].file, set->names[first].line);
+            si__ruleset_problem(set, 0, set->names[later].file, set->names[later].line, text);
+        }
+}
+
+/* Every file runs, then what only the whole set can tell is checked, unit by unit; a set without errors is read. */
+static void load_units(si__ruleset *set) {
+    for (size_t i = 0; i < set->unit_count; i++) si__unit_load(set->units[i]);
+    for (size_t i = 0; i < set->unit_count; i++) si__unit_step(set->units[i], si__ruleset_collect, set->units[i]);
+    find_doubles(set);
+    for (size_t i = 0; i < set->unit_count; i++) si__unit_step(set->units[i], si__ruleset_finish, set->units[i]);
+    if (!set->error_count) si__ruleset_order(set);
+}
+
+si__ruleset *si__ruleset_new(si__source_list *sources, int partial) {
+    si__ruleset *set = calloc(1, sizeof *set);
+    if (!set) {
+        si__sources_clear(sources);
+        return NULL;
     }
+    set->sources = *sources;
+    *sources = (si__source_list){0};
+    set->partial = partial;
+    set->cadence_ref = LUA_NOREF;
+    set->pool.cap_bytes = SI__SANDBOX_MEMORY_BYTES;
+    hash_sources(set);
+    if (make_units(set)) {
+        si__ruleset_free(set);
+        return NULL;
+    }
+    if (!set->error_count) load_units(set);
     set->loaded = 1;
     if (set->problem_count) qsort(set->problems, set->problem_count, sizeof *set->problems, by_place);
     return set;
@@ -226,7 +182,8 @@ si__ruleset *si__ruleset_new(si__source_list *sources, int partial) {
 void si__ruleset_free(si__ruleset *set) {
     if (!set) return;
     si__ruleset_clear_read(set);
-    si__sandbox_free(set->sandbox);
+    for (size_t i = 0; i < set->unit_count; i++) si__unit_free(set->units[i]);
+    free(set->units);
     si__sources_clear(&set->sources);
     for (size_t i = 0; i < set->problem_count; i++) {
         free(set->problems[i].path);

@@ -1,5 +1,5 @@
 /*
- * A rule set: everything that a group of rule files declares, checked, with the Lua state that holds its functions.
+ * A rule set: everything that a group of rule files declares, checked, with the Lua states that hold its functions.
  *
  * Made whole or not at all by ruleset.c; run by engine.c, routing.c, cadence.c and segments.c. Loop thread only.
  */
@@ -13,6 +13,7 @@
 #include "sandbox.h"
 #include "script.h"
 #include "source.h"
+#include "unit.h"
 
 #define SI__ERROR_BYTES 1024
 #define SI__LABELS 6 /* app, environment, host, rule, severity, subject: in this order */
@@ -35,6 +36,7 @@ typedef struct si__text_list {
 typedef struct si__rule {
     char *name, *path; /* path: of the file, as shown to people */
     int line;
+    size_t unit, place;                                            /* whose functions these are; of its file */
     char *severity, *runbook, *summary;                            /* summary NULL: summary_ref */
     int when_ref, clear_ref, summary_ref, on_fire_ref, attach_ref; /* LUA_NOREF: none */
     int64_t hold_ms, keep_ms, every_ms, no_data_after_ms, grace_ms;
@@ -49,9 +51,12 @@ typedef struct si__rule {
     /* how it has been going */
     int64_t next_ms, last_log_ms;
     unsigned errors_in_row, unlogged;
+    unsigned heavy_errors; /* ran out of time or memory: within an hour of each other */
+    int64_t heavy_ms;      /* the last one */
     int disabled;
     char error[256];
     uint64_t evaluations, cost_ns;
+    uint64_t calls, grown_bytes; /* by how much its calls made the memory of its file grow, garbage included */
 } si__rule;
 
 typedef struct si__matcher {
@@ -74,17 +79,18 @@ typedef struct si__route {
     size_t escalation_count;
     struct si__route *children;
     size_t child_count;
-    uint32_t id; /* in order of appearance, for group keys */
+    size_t place, turn; /* of its file among the files; among the routes of a unit */
 } si__route;
 
 typedef struct si__inhibit {
     si__matcher source, target;
     unsigned equal; /* bit per label */
-} si__inhibit;
+} si__inhibit;      /* their order is of no account */
 
 typedef struct si__segment_rule {
     char *pattern, *name; /* name NULL: name_ref, or unchanged */
     int name_ref;
+    size_t unit, place, turn;
     double percentiles[8];
     size_t percentile_count;
 } si__segment_rule;
@@ -95,7 +101,9 @@ typedef struct si__problem {
 } si__problem;
 
 typedef struct si__ruleset {
-    si__sandbox *sandbox;
+    si__unit **units;
+    size_t unit_count;
+    si__pool pool; /* the memory of all units */
     si__source_list sources;
     si__rule *rules;
     size_t rule_count;
@@ -107,6 +115,20 @@ typedef struct si__ruleset {
     size_t segment_count;
     si__cadence cadence;
     int cadence_ref; /* function(now, host) or LUA_NOREF */
+    size_t cadence_unit;
+    char *cadence_file; /* NULL: none declares one */
+    int cadence_line;
+    /* what the cross-checks of a unit need to know of the others */
+    struct {
+        char *name, *file;
+        int line;
+    } * names; /* of rules */
+    size_t name_count;
+    struct {
+        char *file;
+        int line;
+    } * catch_alls; /* top-level routes that take every alert */
+    size_t catch_all_count;
     si__problem *problems;
     size_t problem_count, error_count;
     uint64_t serial; /* of calls into rules; a handle is valid during its own */
@@ -126,8 +148,15 @@ int si__ruleset_show_path(const si__ruleset *set, const char *message, char *out
 /* Records "path:line: message". */
 void si__ruleset_problem(si__ruleset *set, int warning, const char *file, int line, const char *message);
 
-/* read_set.c: fills the C side from the table at the top of the stack. Protected by the caller. [-0, +0, e] */
-void si__ruleset_read(lua_State *L, si__ruleset *set);
+/* A Lua error as a problem of its file. The message is cut after its first line. */
+void si__ruleset_lua_problem(si__ruleset *set, const si__source *source, char *message);
+
+/* read_set.c; steps for si__unit_step, whose argument is the unit. [-1, +0, e] */
+int si__ruleset_collect(lua_State *L);                            /* what others' cross-checks need */
+int si__ruleset_finish(lua_State *L);                             /* cross-checks; without errors, fills the C side */
+int si__ruleset_find_functions(lua_State *L);                     /* after a restart: the functions of what is known */
+void si__ruleset_forget_functions(si__ruleset *set, size_t unit); /* its state ends, or has ended */
+void si__ruleset_order(si__ruleset *set);                         /* everything in the order of files and lines */
 void si__ruleset_clear_read(si__ruleset *set);
 void si__cadence_read(lua_State *L, si__cadence *out); /* from the flat cadence table at the top. [-0, +0, e] */
 

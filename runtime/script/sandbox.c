@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define HOOK_COUNT 1000
+#define HOOK_COUNT_LONG 4   /* comparing two long texts takes its time, in some locales a lot of it */
 #define HOOK_COUNT_HEAVY 50 /* with a lot of memory in use single instructions may be slow */
 #define HEAVY_BYTES (2u << 20)
 #define WORK_BEFORE_CLOCK (256u << 10)
@@ -22,6 +23,11 @@ static int64_t cpu_now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
+}
+
+static int hook_count(const si__sandbox *sandbox) {
+    if (sandbox->long_text) return HOOK_COUNT_LONG;
+    return sandbox->used_bytes > HEAVY_BYTES ? HOOK_COUNT_HEAVY : HOOK_COUNT;
 }
 
 /* CPU time and not wall time: a busy machine must not get innocent rules disabled. */
@@ -38,7 +44,7 @@ static void count_hook(lua_State *L, lua_Debug *ar) {
                         (int)(sandbox->budget_ns / 1000000));
         lua_error(L);
     }
-    lua_sethook(L, count_hook, LUA_MASKCOUNT, sandbox->used_bytes > HEAVY_BYTES ? HOOK_COUNT_HEAVY : HOOK_COUNT);
+    lua_sethook(L, count_hook, LUA_MASKCOUNT, hook_count(sandbox));
 }
 
 static void charge(si__sandbox *sandbox, uint64_t work) {
@@ -52,22 +58,46 @@ void si__sandbox_charge(lua_State *L, uint64_t steps) {
     charge(si__sandbox_of(L), steps);
 }
 
+static int may_grow(si__sandbox *sandbox, size_t held, size_t wanted) {
+    si__pool *pool = sandbox->pool;
+    if (sandbox->used_bytes - held + wanted > sandbox->cap_bytes)
+        sandbox->refusal = SI__REFUSED_OWN_CAP;
+    else if (pool && pool->used_bytes - held + wanted > pool->cap_bytes)
+        sandbox->refusal = SI__REFUSED_POOL;
+    else
+        return 1;
+    return 0;
+}
+
+static void account(si__sandbox *sandbox, size_t held, size_t now) {
+    sandbox->used_bytes += now - held;
+    if (sandbox->pool) sandbox->pool->used_bytes += now - held;
+}
+
 /* When ptr is NULL, osize is a type tag and not a size. */
 static void *count_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
     si__sandbox *sandbox = ud;
     size_t held = ptr ? osize : 0;
     if (nsize == 0) {
         free(ptr);
-        sandbox->used_bytes -= held;
+        account(sandbox, held, 0);
         return NULL;
     }
     if (nsize > held) {
-        if (sandbox->used_bytes - held + nsize > sandbox->cap_bytes) return NULL;
+        if (!may_grow(sandbox, held, nsize)) return NULL;
+        if (!ptr && osize == LUA_TSTRING && nsize > SI__SANDBOX_LONG_BYTES) {
+            if (nsize > SI__SANDBOX_OBJECT_BYTES) {
+                sandbox->refusal = SI__REFUSED_OWN_CAP;
+                return NULL;
+            }
+            if (!sandbox->long_text) sandbox->work = WORK_BEFORE_CLOCK; /* look closely from now on */
+            sandbox->long_text = 1;
+        }
         charge(sandbox, nsize);
     }
     void *moved = realloc(ptr, nsize);
     if (!moved && nsize <= held) moved = ptr; /* Lua counts on shrinking never failing */
-    if (moved) sandbox->used_bytes += nsize - held;
+    if (moved) account(sandbox, held, nsize);
     return moved;
 }
 
@@ -156,12 +186,13 @@ static int build_base(lua_State *L) {
     return 0;
 }
 
-si__sandbox *si__sandbox_new(void *owner) {
+si__sandbox *si__sandbox_new(void *owner, si__pool *pool) {
     si__sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (!sandbox) return NULL;
     sandbox->cap_bytes = SI__SANDBOX_MEMORY_BYTES;
     sandbox->budget_ns = SI__SANDBOX_CALL_NS;
     sandbox->owner = owner;
+    sandbox->pool = pool;
     lua_State *L = lua_newstate(count_alloc, sandbox);
     if (!L) {
         free(sandbox);
@@ -223,7 +254,7 @@ static int add_traceback(lua_State *L) {
 
 static void copy_error(lua_State *L, int status, char *error, size_t error_bytes) {
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    if (status == LUA_ERRMEM) text = "not enough memory (rules may use 16 MiB)";
+    if (status == LUA_ERRMEM) text = "not enough memory: more than a rule file may use, or a text of more than 2 MiB";
     if (!text) text = "error in error handling";
     if (!error_bytes) return;
     size_t n = strlen(text);
@@ -236,13 +267,13 @@ static void call_begin(si__sandbox *sandbox) {
     sandbox->killed = 0;
     sandbox->start_ns = 0; /* the first look at the clock starts it: short calls never pay for one */
     sandbox->work = 0;
+    sandbox->refusal = SI__REFUSED_NOT;
 }
 
-static void call_end(si__sandbox *sandbox, int status) {
+static void call_end(si__sandbox *sandbox) {
     sandbox->out_of_time = sandbox->killed;
-    if (sandbox->killed) lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, HOOK_COUNT);
+    if (sandbox->killed) lua_sethook(sandbox->L, count_hook, LUA_MASKCOUNT, hook_count(sandbox));
     sandbox->killed = 0;
-    if (status == LUA_ERRMEM) lua_gc(sandbox->L, LUA_GCCOLLECT, 0);
 }
 
 int si__sandbox_call(si__sandbox *sandbox, int nargs, int nresults, char *error, size_t error_bytes) {
@@ -258,7 +289,7 @@ int si__sandbox_call(si__sandbox *sandbox, int nargs, int nresults, char *error,
     } else {
         lua_remove(L, handler);
     }
-    call_end(sandbox, status);
+    call_end(sandbox);
     return status;
 }
 
@@ -270,11 +301,11 @@ int si__sandbox_load(si__sandbox *sandbox, const char *text, size_t length, cons
     if (status != LUA_OK) {
         copy_error(L, status, error, error_bytes);
         lua_pop(L, 2);
-        call_end(sandbox, status);
+        call_end(sandbox);
         return status;
     }
     lua_insert(L, -2);
     lua_setupvalue(L, -2, 1);
-    call_end(sandbox, status);
+    call_end(sandbox);
     return 0;
 }

@@ -1,10 +1,10 @@
 /*
  * The sandbox: a Lua state that hostile rule files cannot break out of, hold up, or fill.
  *
- * Called by ruleset.c and engine.c on the loop thread. One sandbox per rule set. Memory is counted by the allocator
- * (16 MiB), time by a count hook that is set before any chunk is loaded and never removed (50 ms of this thread's CPU
- * time per protected call). A killed call stays killed: the hook then fires at every instruction, so pcall gets
- * nowhere.
+ * Called by ruleset.c and engine.c on the loop thread. One sandbox per rule file (unit.h). Memory is counted by the
+ * allocator (16 MiB, and what all may use together), time by a count hook that is set before any chunk is loaded and
+ * never removed (25 ms of this thread's CPU time per protected call). A killed call stays killed: the hook then fires
+ * at every instruction, so pcall gets nowhere.
  */
 #ifndef SI_SCRIPT_SANDBOX_H
 #define SI_SCRIPT_SANDBOX_H
@@ -14,16 +14,27 @@
 #include <stdint.h>
 
 #define SI__SANDBOX_MEMORY_BYTES (16u << 20)
-#define SI__SANDBOX_CALL_NS (50 * (int64_t)1000000)
+#define SI__SANDBOX_OBJECT_BYTES ((2u << 20) + 4096) /* longest text, whatever made it */
+#define SI__SANDBOX_LONG_BYTES (16u << 10) /* with texts of this length around, single instructions may be slow */
+#define SI__SANDBOX_CALL_NS (25 * (int64_t)1000000)
 #define SI__SANDBOX_STRING_BYTES (1u << 20) /* longest subject or result of a string function */
 #define SI__SANDBOX_TABLE_ITEMS 100000      /* longest range of a table function */
 #define SI__SANDBOX_PATTERN_STEPS 200000    /* of one match */
 
+typedef struct si__pool { /* what several sandboxes may use together */
+    size_t used_bytes, cap_bytes;
+} si__pool;
+
+typedef enum si__refusal { SI__REFUSED_NOT, SI__REFUSED_OWN_CAP, SI__REFUSED_POOL } si__refusal;
+
 typedef struct si__sandbox {
     lua_State *L;
     size_t used_bytes, cap_bytes;
-    uint64_t work;    /* bytes allocated and steps charged since the clock was last looked at */
-    int64_t start_ns; /* CPU clock at the start of the call; 0: not looked at yet */
+    si__pool *pool;      /* NULL: none; borrowed */
+    si__refusal refusal; /* why memory was refused last during the call; NOT: it was not, or malloc failed */
+    int long_text;       /* a long text was made, and may be kept */
+    uint64_t work;       /* bytes allocated and steps charged since the clock was last looked at */
+    int64_t start_ns;    /* CPU clock at the start of the call; 0: not looked at yet */
     int64_t budget_ns;
     int killed;                                   /* the running call has used up its time */
     int out_of_time;                              /* so ended the last protected call */
@@ -32,8 +43,8 @@ typedef struct si__sandbox {
     void (*print)(void *owner, const char *text); /* where print goes; NULL: nowhere */
 } si__sandbox;
 
-/* NULL: out of memory. `owner` is borrowed. */
-si__sandbox *si__sandbox_new(void *owner);
+/* NULL: out of memory. `owner` and `pool` (may be NULL) are borrowed. */
+si__sandbox *si__sandbox_new(void *owner, si__pool *pool);
 void si__sandbox_free(si__sandbox *sandbox);
 si__sandbox *si__sandbox_of(lua_State *L);
 

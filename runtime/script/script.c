@@ -52,8 +52,16 @@ void si__script_free(si__script *script) {
     free(script);
 }
 
+/* What rules print, at most 20 lines in ten seconds. */
 static void log_print(void *arg, const char *text) {
-    si__script_log(arg, SI_LOG_NOTICE, "rules: %s", text);
+    si__script *script = arg;
+    if (script->now_ms < script->print_since_ms || script->now_ms - script->print_since_ms >= 10000) {
+        script->print_since_ms = script->now_ms;
+        script->printed = 0;
+    }
+    script->printed++;
+    if (script->printed <= 20) si__script_log(script, SI_LOG_NOTICE, "rules: %s", text);
+    if (script->printed == 21) si__script_log(script, SI_LOG_NOTICE, "rules: (print: more lines are left out)");
 }
 
 /* Every problem, one a line, as much as fits. */

@@ -65,13 +65,16 @@ static void rename_segment(si__script *script, const char *raw, rename_call *c) 
     if (rule->name_ref == LUA_NOREF) return;
     char error[SI__ERROR_BYTES], shown[SI__ERROR_BYTES + 64];
     c->ref = rule->name_ref;
-    lua_pushcfunction(script->set->sandbox->L, ask_name);
-    lua_pushlightuserdata(script->set->sandbox->L, c);
-    if (si__sandbox_call(script->set->sandbox, 1, 0, error, sizeof error) == 0) return;
+    si__unit *unit = script->set->units[rule->unit];
+    lua_pushcfunction(unit->sandbox->L, ask_name);
+    lua_pushlightuserdata(unit->sandbox->L, c);
+    int status = si__sandbox_call(unit->sandbox, 1, 0, error, sizeof error);
+    if (status == 0) return;
     c->name[0] = '\0';
     error[strcspn(error, "\n")] = '\0';
     si__ruleset_show_path(script->set, error, shown, sizeof shown);
     si__script_log(script, SI_LOG_WARN, "segment \"%s\" keeps its name: %s", raw, shown);
+    if (si__memory_is_short(unit)) si__memory_used_up(script, unit);
 }
 
 void si__segments_reset(si__script *script) {

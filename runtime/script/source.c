@@ -32,7 +32,7 @@ const si__source *si__sources_find(const si__source_list *list, const char *name
 }
 
 int si__sources_add(si__source_list *list, const char *name, const char *path, const char *text, size_t length) {
-    si__source made = {strdup(name), strdup(path), malloc(length + 1), length};
+    si__source made = {strdup(name), strdup(path), malloc(length + 1), length, 0, 0};
     si__source *known = (si__source *)si__sources_find(list, name);
     si__source *items = known ? list->items : realloc(list->items, (list->count + 1) * sizeof *items);
     if (items) list->items = items;
@@ -61,6 +61,14 @@ const struct si__embedded_file *si__source_library(const char *module) {
     for (const struct si__embedded_file *f = si__embedded_lua; f->name; f++)
         if (strcmp(f->name, name) == 0) return f;
     return NULL;
+}
+
+int si__source_is_builtin(const si__source *source) {
+    char name[80];
+    snprintf(name, sizeof name, "rules/%.60s", source->name);
+    for (const struct si__embedded_file *f = si__embedded_lua; f->name; f++)
+        if (strcmp(f->name, name) == 0) return f->size == source->length && memcmp(f->data, source->text, f->size) == 0;
+    return 0;
 }
 
 static int add_defaults(si__source_list *list) {
@@ -145,5 +153,6 @@ int si__sources_read(si__source_list *list, const char *dir, char *error, size_t
         return status;
     }
     if (list->count) qsort(list->items, list->count, sizeof *list->items, by_name);
+    for (size_t i = 0; i < list->count; i++) list->items[i].builtin = si__source_is_builtin(&list->items[i]);
     return 0;
 }

@@ -24,6 +24,8 @@ typedef struct si__source {
     char *path; /* as shown to people */
     char *text;
     size_t length;
+    int builtin; /* this very text comes with the library */
+    size_t unit; /* number of the state it runs in; set by ruleset.c */
 } si__source;
 
 typedef struct si__source_list {
@@ -38,6 +40,8 @@ int si__sources_read(si__source_list *list, const char *dir, char *error, size_t
 int si__sources_add(si__source_list *list, const char *name, const char *path, const char *text, size_t length);
 void si__sources_clear(si__source_list *list);
 const si__source *si__sources_find(const si__source_list *list, const char *name); /* NULL: none */
+
+int si__source_is_builtin(const si__source *source); /* its text is that of the embedded file of the same name */
 
 /* A file of the language itself: "rule" for lua/si/rule.lua. NULL: none. */
 const struct si__embedded_file *si__source_library(const char *module);

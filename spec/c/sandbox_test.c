@@ -52,7 +52,7 @@ static void expect_error(si__sandbox *s, const char *text, const char *part) {
 }
 
 static int make(void **state) {
-    *state = si__sandbox_new(NULL);
+    *state = si__sandbox_new(NULL, NULL);
     return *state ? 0 : -1;
 }
 
@@ -237,7 +237,7 @@ static void print_goes_to_the_owner(void **state) {
 /* Our matcher against what the Lua manual says, and against the standard library on the same inputs. */
 static void patterns_equal_the_standard_library(void **state) {
     (void)state;
-    si__sandbox *s = si__sandbox_new(NULL);
+    si__sandbox *s = si__sandbox_new(NULL, NULL);
     lua_State *L = luaL_newstate();
     const char *subjects[] = {"",        "hello world",     "key = value",     "a.b.c",
                               "(x(y)z)", "http /orders/17", "THE (quick) fox", "aaa",
