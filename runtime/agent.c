@@ -24,7 +24,8 @@ enum {
     SECOND_MS = 1000,
     GOVERNOR_MS = 10000,
     NEWS_MS = 10000,
-    SAVE_MS = 5 * 60 * 1000
+    SAVE_MS = 5 * 60 * 1000,
+    MANUAL_MS = 60 * 1000
 };
 static const double sample_cost_ns = 4000; /* a signal round trip and a walk; docs/benchmarks.md */
 
@@ -68,11 +69,12 @@ static void on_notify(void *arg, const char *destination, const si__alert *alert
 
 static void on_profile(void *arg, const si__profile_request *request) {
     si__agent *a = arg;
-    if (strcmp(request->type, "cpu") != 0) return;
-    si__sampler_request(a->sampler, request->hz, a->now_ms + request->span_ms);
-    if (si__recorder_focused(a->recorder)) return;
-    si__recorder_focus(a->recorder, request->rule, "", request->before_ms);
-    a->focus_end_ms = a->now_ms + request->span_ms;
+    int type = si__profile_type_named(request->type);
+    if (type < 0) return; /* the rules' checker knows the types: this one is newer than us */
+    si__sampler_request(a->sampler, (si__profile_type)type, request->hz, a->now_ms + request->span_ms);
+    if (si__recorder_focused(a->recorder, (si__profile_type)type)) return;
+    si__recorder_focus(a->recorder, (si__profile_type)type, request->rule, "", request->before_ms);
+    a->focus_end_ms[type] = a->now_ms + request->span_ms;
 }
 
 static void on_stored(void *arg, const si__report_id *id) {
@@ -138,9 +140,28 @@ void si__agent_read_metrics(si__agent *a) {
 
 /* ---- The beat ---- */
 
-static void apply_cpu_rate(void *arg, double hz) {
+static void apply_rates(void *arg, const si__rates *rates) {
     si__agent *a = arg;
-    for (size_t i = 0; i < a->target_count; i++) si__target_cpu_rate(a->targets[i], hz);
+    for (size_t i = 0; i < a->target_count; i++) si__target_rates(a->targets[i], rates);
+}
+
+/* Reports have the types that are sampled and whose collector works. */
+static void enable_types(si__agent *a) {
+    unsigned types = 0;
+    if (a->target_count) si__agent_learn(a, a->targets[0]);
+    for (int i = 0; i < SI__PROFILE_TYPES; i++)
+        if (si__sampler_samples(a->sampler, (si__profile_type)i) &&
+            si__agent_has_probe(a, si__profile_kind_of((si__profile_type)i)->collector))
+            types |= 1u << i;
+    si__recorder_enable(a->recorder, types);
+}
+
+static void end_focuses(si__agent *a) {
+    for (int i = 0; i < SI__PROFILE_TYPES; i++) {
+        if (!a->focus_end_ms[i] || a->now_ms < a->focus_end_ms[i]) continue;
+        a->focus_end_ms[i] = 0;
+        si__recorder_focus_end(a->recorder, (si__profile_type)i);
+    }
 }
 
 static double drain_all(si__agent *a) {
@@ -186,10 +207,8 @@ static void every_second(si__agent *a) {
         a->last_govern_ms = a->now_ms;
         govern(a);
     }
-    if (a->focus_end_ms && a->now_ms >= a->focus_end_ms) {
-        a->focus_end_ms = 0;
-        si__recorder_focus_end(a->recorder);
-    }
+    enable_types(a);
+    end_focuses(a);
     if (a->now_ms - a->last_save_ms >= SAVE_MS) si__agent_save_state(a);
     int64_t due_ms = a->news && NEWS_MS < a->cadence.report_ms ? NEWS_MS : a->cadence.report_ms;
     if (a->now_ms - a->last_report_ms >= due_ms && !si__reporter_busy(a->reporter)) {
@@ -240,7 +259,8 @@ int si__agent_observe(si__agent *a, pid_t pid, si__region *region, int own, void
         return SI_ENOMEM;
     }
     a->targets[a->target_count++] = target;
-    si__target_cpu_rate(target, si__sampler_hz(a->sampler));
+    const si__rates rates = si__sampler_rates(a->sampler);
+    si__target_rates(target, &rates);
     si__target_refresh(target, ready, arg);
     return 0;
 }
@@ -286,7 +306,7 @@ static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o,
     a->symbolizer = si__symbolizer_new(0);
     a->history = si__history_new();
     a->recorder = si__recorder_new(o->keep_whole_run);
-    a->sampler = si__sampler_new(apply_cpu_rate, a);
+    a->sampler = si__sampler_new(apply_rates, a);
     a->meter = si__meter_new(o->collectors, "");
     const si__notify_options notify = {
         .ca_file = s->ca_file, .proxy_url = s->proxy_url, .link_base = s->dashboard_url, .log = on_log, .log_arg = a};
@@ -366,7 +386,12 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
                                .cpu_every_ms = 8000,
                                .cpu_span_ms = 2000,
                                .cpu_background_hz = 10,
-                               .overhead_cpu = 0.01};
+                               .overhead_cpu = 0.01,
+                               .heap_bytes = 512 * 1024,
+                               .wait_mean_ns = 10000000,
+                               .wait_background_ns = 10000000,
+                               .wait_every_ms = 16000,
+                               .wait_span_ms = 16000};
     uv_timer_init(loop, &a->beat);
     a->beat.data = a;
     si__agent_look_at_clocks(a);
@@ -394,16 +419,20 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
     return 0;
 }
 
-int si__agent_manual_profile(si__agent *a, int on, const char *workload) {
+int si__agent_manual_profile(si__agent *a, int on, const char *type_name, const char *workload) {
+    int type = si__profile_type_named(type_name);
+    if (type < 0) return SI_EUNAVAILABLE;
+    if (a->target_count) si__agent_learn(a, a->targets[0]);
+    if (!si__agent_has_probe(a, si__profile_kind_of((si__profile_type)type)->collector)) return SI_EUNAVAILABLE;
     si__agent_look_at_clocks(a);
-    int rc = si__sampler_manual(a->sampler, on, a->now_ms);
+    int rc = si__sampler_manual(a->sampler, (si__profile_type)type, on, a->now_ms);
     if (rc) return rc;
     si__sampler_tick(a->sampler, a->now_ms);
     if (on)
-        si__recorder_focus(a->recorder, "manual", workload, 0);
+        si__recorder_focus(a->recorder, (si__profile_type)type, "manual", workload, 0);
     else
-        si__recorder_focus_end(a->recorder);
-    a->focus_end_ms = on ? a->now_ms + 60000 : 0;
+        si__recorder_focus_end(a->recorder, (si__profile_type)type);
+    a->focus_end_ms[type] = on ? a->now_ms + MANUAL_MS : 0;
     return 0;
 }
 
@@ -417,24 +446,33 @@ uint64_t si__agent_events(const si__agent *a) {
 
 /* ---- Files of the whole run ---- */
 
-int si__agent_save_folded(si__agent *a, const char *path) {
+int si__agent_save_folded(si__agent *a, si__profile_type type, const char *path) {
     si__symbolizer *symbolizer = si__symbolizer_new(0); /* the agent's own may be in use on the worker */
-    si__rawprofile *raw = si__recorder_whole_run(a->recorder);
+    si__rawprofile *raw = si__recorder_whole_run(a->recorder, type);
     si__calltree *tree = raw && symbolizer ? si__resolve(raw, symbolizer) : NULL;
-    int rc = tree ? si__folded_save(tree, 1000, path) : SI_ENOMEM;
+    int rc = tree ? si__folded_save(tree, si__profile_kind_of(type)->folded_divisor, path) : SI_ENOMEM;
     if (tree) si__calltree_free(tree);
     if (raw) si__rawprofile_free(raw);
     if (symbolizer) si__symbolizer_free(symbolizer);
     return rc;
 }
 
-int si__agent_save_pprof(si__agent *a, const char *path) {
+/* The sampling period of a type, in its pprof unit; 0: it has none. */
+static int64_t period_of(const si__agent *a, si__profile_type type) {
+    si__rates rates = si__sampler_rates(a->sampler);
+    if (type == SI__PROFILE_CPU) return rates.cpu_hz > 0 ? (int64_t)(1e9 / rates.cpu_hz) : 0;
+    if (type == SI__PROFILE_HEAP || type == SI__PROFILE_ALLOC) return (int64_t)rates.heap_bytes;
+    return (int64_t)rates.wait_ns;
+}
+
+int si__agent_save_pprof(si__agent *a, si__profile_type type, const char *path) {
     si__symbolizer *symbolizer = si__symbolizer_new(0);
-    si__rawprofile *raw = si__recorder_whole_run(a->recorder);
-    double hz = si__sampler_hz(a->sampler);
-    const si__pprof_options options = {.type = "cpu",
-                                       .unit = "nanoseconds",
-                                       .period = hz > 0 ? (int64_t)(1e9 / hz) : 0,
+    si__rawprofile *raw = si__recorder_whole_run(a->recorder, type);
+    const si__profile_kind *kind = si__profile_kind_of(type);
+    const si__pprof_options options = {.count_type = kind->pprof_count,
+                                       .type = kind->pprof_type,
+                                       .unit = kind->pprof_unit,
+                                       .period = period_of(a, type),
                                        .start_unix_ns = a->started_unix_ms * 1000000,
                                        .duration_ns = (unix_ms() - a->started_unix_ms) * 1000000};
     int rc = raw && symbolizer ? si__pprof_save(raw, symbolizer, &options, path) : SI_ENOMEM;

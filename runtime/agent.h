@@ -14,6 +14,7 @@
 
 #include "../collectors/collector.h"
 #include "../collectors/native/region.h"
+#include "profile/profile_type.h"
 #include "settings.h"
 
 typedef struct si__agent si__agent;
@@ -48,7 +49,9 @@ void si__agent_status(si__agent *agent, const char *name, const char *state, con
 /* Why a collector's probe side does not work in the first process; NULL: it does, or nothing is known. Borrowed. */
 const char *si__agent_why_not(const si__agent *agent, const char *collector);
 
-int si__agent_manual_profile(si__agent *agent, int on, const char *workload); /* 0 or SI_ESTATE */
+/* Starts or stops a profile by hand. `type`: "cpu", "heap", ... 0, SI_ESTATE (it is that way already), or
+   SI_EUNAVAILABLE (no such type, or its collector does not work here). */
+int si__agent_manual_profile(si__agent *agent, int on, const char *type, const char *workload);
 
 /* Makes a report now; `done` once it has been offered to the dashboard, or is in the spool. */
 void si__agent_flush(si__agent *agent, void (*done)(void *arg), void *arg);
@@ -62,8 +65,8 @@ void si__agent_free(si__agent *agent, void (*freed)(void *arg), void *arg);
 
 /* Writes the whole run: folded stacks, or pprof. Blocking; after si__agent_stop only. 0 or SI_E* (SI_EIO: errno is
  * set). */
-int si__agent_save_folded(si__agent *agent, const char *path);
-int si__agent_save_pprof(si__agent *agent, const char *path);
+int si__agent_save_folded(si__agent *agent, si__profile_type type, const char *path);
+int si__agent_save_pprof(si__agent *agent, si__profile_type type, const char *path);
 
 /* In a forked child, whose copy of the agent nobody runs: gives up what the parent must be able to release. System
  * calls only. */

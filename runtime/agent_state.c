@@ -116,6 +116,13 @@ static void learn_probes(si__agent *a, const si__region *region) {
     a->probes_known = 1;
 }
 
+int si__agent_has_probe(const si__agent *a, const char *collector) {
+    for (size_t i = 0; a->collectors[i] && i < SI__COLLECTOR_STATES; i++)
+        if (strcmp(a->collectors[i]->name, collector) == 0)
+            return a->probes_known && a->probes[i].status == SI__COLLECTOR_ON;
+    return 0;
+}
+
 const char *si__agent_why_not(const si__agent *a, const char *collector) {
     for (size_t i = 0; a->collectors[i] && i < SI__COLLECTOR_STATES; i++)
         if (a->probes_known && strcmp(a->collectors[i]->name, collector) == 0 &&

@@ -45,7 +45,7 @@ void si__agent_continue(si__agent *a) {
     if (a->stop_step != STEP_TARGETS || a->targets_ending) return;
     a->stop_step = STEP_REPORT;
     si__agent_look_at_clocks(a);
-    si__recorder_focus_end(a->recorder);
+    for (int i = 0; i < SI__PROFILE_TYPES; i++) si__recorder_focus_end(a->recorder, (si__profile_type)i);
     si__agent_read_metrics(a); /* what ended processes counted last */
     si__reporter_make(a->reporter, a->unix_ms, on_reported, a);
 }
@@ -66,7 +66,9 @@ void si__agent_stop(si__agent *a, uint32_t timeout_ms, void (*stopped)(void *arg
     a->deadline_open = 1;
     uv_timer_start(&a->deadline, on_deadline, timeout_ms, 0);
     si__agent_read_metrics(a);
-    for (size_t i = 0; i < a->target_count; i++) si__target_cpu_rate(a->targets[i], 0);
+    /* The heap is followed on: what is live at the end belongs into the last report. */
+    const si__rates last = {.heap_bytes = si__sampler_rates(a->sampler).heap_bytes};
+    for (size_t i = 0; i < a->target_count; i++) si__target_rates(a->targets[i], &last);
     a->stop_step = STEP_TARGETS;
     a->targets_ending++; /* so that the step cannot end while we are still ending targets */
     end_targets(a);

@@ -60,11 +60,33 @@ void si__recorded_segment_add(si__recorded_segments *segments, const char *name,
         if (gained->buckets[i]) si__sketch_add_bucket(segment->sketch, i, gained->buckets[i]);
 }
 
-void si__recorded_segments_clear(si__recorded_segments *segments) {
+void si__recorded_segment_stack(si__recorded_segments *segments, const char *name, si__instrument_kind kind,
+                                uint32_t node, int64_t value_ns, uint64_t count) {
+    si__recorded_segment *segment = segment_get(segments, name, kind);
+    if (!segment) return;
+    if (!segment->profile) segment->profile = si__profile_new();
+    if (segment->profile) si__profile_add(segment->profile, node, value_ns, count);
+}
+
+static void free_segment(si__recorded_segment *segment) {
+    free(segment->name);
+    if (segment->sketch) si__sketch_free(segment->sketch);
+    if (segment->profile) si__profile_free(segment->profile);
+}
+
+void si__recorded_segments_drop_uncounted(si__recorded_segments *segments) {
+    size_t kept = 0;
     for (size_t i = 0; i < segments->count; i++) {
-        free(segments->items[i].name);
-        if (segments->items[i].sketch) si__sketch_free(segments->items[i].sketch);
+        if (segments->items[i].count)
+            segments->items[kept++] = segments->items[i];
+        else
+            free_segment(&segments->items[i]);
     }
+    segments->count = kept;
+}
+
+void si__recorded_segments_clear(si__recorded_segments *segments) {
+    for (size_t i = 0; i < segments->count; i++) free_segment(&segments->items[i]);
     free(segments->items);
     *segments = (si__recorded_segments){0};
 }

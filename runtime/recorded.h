@@ -24,6 +24,7 @@ typedef struct si__recorded_segment {
     si__instrument_kind kind;
     uint64_t count, errors, sum_ns, max_ns;
     si__sketch *sketch;
+    si__profile *profile; /* stacks that it was called from, in ns; NULL: none were sampled */
 } si__recorded_segment;
 
 typedef struct si__recorded_segments {
@@ -36,6 +37,11 @@ si__recorded_error *si__recorded_error_get(si__recorded_errors *errors, const ch
 void si__recorded_errors_clear(si__recorded_errors *errors);
 
 void si__recorded_segment_add(si__recorded_segments *segments, const char *name, const si__drained_instrument *gained);
+/* A sampled stack of the named call. Kept only until the next clear, also without any count. */
+void si__recorded_segment_stack(si__recorded_segments *segments, const char *name, si__instrument_kind kind,
+                                uint32_t node, int64_t value_ns, uint64_t count);
+/* Forgets names that have stacks and no count: positions are those of the report from here on. */
+void si__recorded_segments_drop_uncounted(si__recorded_segments *segments);
 void si__recorded_segments_clear(si__recorded_segments *segments);
 
 /* The name that reports use: "segment", "http_handler", "http_client", "sql", "cache", "document", "call". Static. */

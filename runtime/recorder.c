@@ -9,81 +9,71 @@
 #include <time.h>
 
 #include "../collectors/native/bucket.h"
-#include "profile/profile.h"
-#include "profile/profile_ring.h"
-#include "profile/stack.h"
-#include "recorded.h"
+#include "recorder_parts.h"
 
-enum { RING_SLICES = 30, MESSAGE_BYTES = 256, CUSTOM_METRICS = 512, ENDED_FOCUSES = 8 };
+enum { RING_SLICES = 30, MESSAGE_BYTES = 256 };
 static const uint64_t ring_slice_ns = 10ull * 1000000000;
-static const double collect_at = 0.75;
+const double si__recorder_collect_at = 0.75;
 
-typedef struct focus {
-    si__profile *profile; /* NULL: none */
-    char trigger[64], workload[64];
-    uint64_t start_ns, end_ns, before_ns;
-} focus;
-
-typedef struct custom {
-    char name[SI__NAME_BYTES];
-    int counter;
-    double value;
-} custom;
-
-struct si__recorder {
-    si__stacks *stacks;
-    double collect_above; /* fill at which the stack table is worth a collection */
-    si__profile *cpu, *whole;
-    si__profile_ring *ring;
-    focus focus;                /* the one that runs */
-    focus ended[ENDED_FOCUSES]; /* for the next cut, oldest first */
-    size_t ended_count;
-    si__recorded_errors errors;
-    si__recorded_segments segments;
-    custom customs[CUSTOM_METRICS];
-    size_t custom_count;
-    si__rename_fn rename;
-    void *rename_arg;
-    uint64_t start_ns, metrics_ns;
-    uint64_t lost, events;
-};
-
-static uint64_t monotonic_ns(void) {
+uint64_t si__recorder_clock_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static int make_type(si__recorded_type *t, si__profile_type type, int keep_whole_run) {
+    t->focus.type = type;
+    t->now = si__profile_new();
+    if (keep_whole_run) t->whole = si__profile_new();
+    int is_level = si__profile_kind_of(type)->is_level;
+    if (!is_level) t->ring = si__profile_ring_new(ring_slice_ns, RING_SLICES);
+    return t->now && (t->whole || !keep_whole_run) && (t->ring || is_level);
 }
 
 si__recorder *si__recorder_new(int keep_whole_run) {
     si__recorder *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     r->stacks = si__stacks_new(0);
-    r->cpu = si__profile_new();
-    r->ring = si__profile_ring_new(ring_slice_ns, RING_SLICES);
-    if (keep_whole_run) r->whole = si__profile_new();
-    if (!r->stacks || !r->cpu || !r->ring || (keep_whole_run && !r->whole)) {
+    int made = r->stacks != NULL;
+    for (int i = 0; i < SI__PROFILE_TYPES; i++) made &= make_type(&r->types[i], (si__profile_type)i, keep_whole_run);
+    if (!made) {
         si__recorder_free(r);
         return NULL;
     }
-    r->start_ns = r->metrics_ns = monotonic_ns();
-    r->collect_above = collect_at;
+    r->enabled = 1u << SI__PROFILE_CPU;
+    r->start_ns = r->metrics_ns = si__recorder_clock_ns();
+    r->collect_above = si__recorder_collect_at;
     return r;
 }
 
-static void forget_ended(si__recorder *r) {
+void si__recorder_forget_ended(si__recorder *r) {
     for (size_t i = 0; i < r->ended_count; i++) si__profile_free(r->ended[i].profile);
     r->ended_count = 0;
+}
+
+static void free_source(si__source *source) {
+    si__heap_live_free(source->live);
+    free(source);
+}
+
+static void free_type(si__recorded_type *t) {
+    if (t->now) si__profile_free(t->now);
+    if (t->whole) si__profile_free(t->whole);
+    if (t->ring) si__profile_ring_free(t->ring);
+    if (t->focus.profile) si__profile_free(t->focus.profile);
 }
 
 void si__recorder_free(si__recorder *r) {
     if (!r) return;
     si__recorded_errors_clear(&r->errors);
     si__recorded_segments_clear(&r->segments);
-    forget_ended(r);
-    if (r->focus.profile) si__profile_free(r->focus.profile);
-    if (r->ring) si__profile_ring_free(r->ring);
-    if (r->cpu) si__profile_free(r->cpu);
-    if (r->whole) si__profile_free(r->whole);
+    si__recorder_forget_ended(r);
+    while (r->sources) {
+        si__source *source = r->sources;
+        r->sources = source->next;
+        free_source(source);
+    }
+    for (int i = 0; i < SI__PROFILE_TYPES; i++) free_type(&r->types[i]);
     if (r->stacks) si__stacks_free(r->stacks);
     free(r);
 }
@@ -93,19 +83,77 @@ void si__recorder_rename(si__recorder *r, si__rename_fn rename, void *arg) {
     r->rename_arg = arg;
 }
 
+/* ---- Processes ---- */
+
+si__source *si__recorder_source_new(si__recorder *r, si__region *region) {
+    si__source *source = calloc(1, sizeof *source);
+    if (!source) return NULL;
+    source->region = region;
+    source->next = r->sources;
+    r->sources = source;
+    return source;
+}
+
+void si__recorder_source_end(si__recorder *r, si__source *source) {
+    if (!source) return;
+    si__source **link = &r->sources;
+    while (*link && *link != source) link = &(*link)->next;
+    if (*link) *link = source->next;
+    si__recorded_type *heap = &r->types[SI__PROFILE_HEAP];
+    if (heap->whole && source->live) si__heap_live_take(source->live, heap->whole);
+    if (!r->sources && source->live)
+        si__heap_live_take(source->live, heap->now); /* the last report has what was left */
+    free_source(source);
+}
+
+void si__recorder_take_heap(const si__recorder *r, si__profile *into) {
+    for (const si__source *source = r->sources; source; source = source->next)
+        if (source->live) si__heap_live_take(source->live, into);
+}
+
+void si__recorder_enable(si__recorder *r, unsigned types) {
+    r->enabled |= types;
+}
+
+/* ---- The stack table ---- */
+
+typedef struct in_use {
+    si__profile **profiles;
+    size_t profile_count;
+    si__node_list *lists;
+    size_t list_count;
+} in_use;
+
+static size_t list_profiles(si__recorder *r, si__profile **live) {
+    size_t count = 0;
+    for (int i = 0; i < SI__PROFILE_TYPES; i++) {
+        si__recorded_type *t = &r->types[i];
+        live[count++] = t->now;
+        if (t->whole) live[count++] = t->whole;
+        if (t->focus.profile) live[count++] = t->focus.profile;
+        if (t->ring) count += si__profile_ring_profiles(t->ring, live + count, RING_SLICES);
+    }
+    for (size_t i = 0; i < r->ended_count; i++) live[count++] = r->ended[i].profile;
+    for (size_t i = 0; i < r->errors.count; i++) live[count++] = r->errors.items[i].profile;
+    for (size_t i = 0; i < r->segments.count; i++)
+        if (r->segments.items[i].profile) live[count++] = r->segments.items[i].profile;
+    return count;
+}
+
 /* Lets the stack table keep only what live profiles use. */
 static void collect(si__recorder *r) {
-    size_t cap = 3 + ENDED_FOCUSES + RING_SLICES + r->errors.count, count = 0;
-    si__profile **live = malloc(cap * sizeof *live);
-    if (!live) return;
-    live[count++] = r->cpu;
-    if (r->focus.profile) live[count++] = r->focus.profile;
-    if (r->whole) live[count++] = r->whole;
-    for (size_t i = 0; i < r->ended_count; i++) live[count++] = r->ended[i].profile;
-    count += si__profile_ring_profiles(r->ring, live + count, RING_SLICES);
-    for (size_t i = 0; i < r->errors.count; i++) live[count++] = r->errors.items[i].profile;
-    si__stacks_collect(r->stacks, live, count);
-    free(live);
+    size_t cap = SI__PROFILE_TYPES * (3 + RING_SLICES) + SI__ENDED_FOCUSES + r->errors.count + r->segments.count;
+    size_t sources = 0;
+    for (const si__source *s = r->sources; s; s = s->next) sources += s->live != NULL;
+    in_use use = {.profiles = malloc(cap * sizeof(si__profile *)), .lists = malloc((sources + 1) * sizeof *use.lists)};
+    if (use.profiles && use.lists) {
+        use.profile_count = list_profiles(r, use.profiles);
+        for (const si__source *s = r->sources; s; s = s->next)
+            if (s->live) use.lists[use.list_count++] = si__heap_live_nodes(s->live);
+        si__stacks_collect(r->stacks, use.profiles, use.profile_count, use.lists, use.list_count);
+    }
+    free(use.profiles);
+    free(use.lists);
 }
 
 /* When almost everything is in use, a collection brings little: the next one waits until half of the rest is taken. */
@@ -114,15 +162,39 @@ static void make_room(si__recorder *r) {
     collect(r);
     double fill = si__stacks_fill(r->stacks);
     double halfway = fill + (1 - fill) / 2;
-    r->collect_above = halfway > collect_at ? halfway : collect_at;
+    r->collect_above = halfway > si__recorder_collect_at ? halfway : si__recorder_collect_at;
 }
 
-static void record_cpu(si__recorder *r, uint32_t node, const si__drained_event *event) {
-    si__profile_add(r->cpu, node, event->value, event->count);
-    if (r->whole) si__profile_add(r->whole, node, event->value, event->count);
-    if (si__recorder_focused(r)) si__profile_add(r->focus.profile, node, event->value, event->count);
-    uint64_t now_ns = monotonic_ns(); /* a time in the future would empty the ring */
-    si__profile_ring_add(r->ring, event->time_ns < now_ns ? event->time_ns : now_ns, node, event->value, event->count);
+/* ---- What comes in ---- */
+
+static void record_sample(si__recorder *r, si__profile_type type, uint32_t node, const si__drained_event *event) {
+    si__recorded_type *t = &r->types[type];
+    si__profile_add(t->now, node, event->value, event->count);
+    if (t->whole) si__profile_add(t->whole, node, event->value, event->count);
+    if (t->focus.profile) si__profile_add(t->focus.profile, node, event->value, event->count);
+    uint64_t now_ns = si__recorder_clock_ns(); /* a time in the future would empty the ring */
+    si__profile_ring_add(t->ring, event->time_ns < now_ns ? event->time_ns : now_ns, node, event->value, event->count);
+}
+
+static void record_allocation(si__recorder *r, si__source *source, uint32_t node, const si__drained_event *event) {
+    record_sample(r, SI__PROFILE_ALLOC, node, event);
+    if (!source) return;
+    if (!source->live) source->live = si__heap_live_new(source->region);
+    if (source->live) si__heap_live_note(source->live, event, node);
+}
+
+static void public_name(const si__recorder *r, const char *raw, char *out, size_t out_bytes) {
+    snprintf(out, out_bytes, "%s", raw);
+    if (r->rename) r->rename(r->rename_arg, raw, out, out_bytes);
+}
+
+static void record_call(si__recorder *r, uint32_t node, const si__drained_event *event) {
+    char raw[SI__NAME_BYTES], name[256];
+    if (event->detail < SI__INSTRUMENT_SEGMENT || event->detail > SI__INSTRUMENT_CALL_OTHER) return;
+    snprintf(raw, sizeof raw, "%.*s", (int)strnlen(event->text, event->text_bytes), event->text);
+    public_name(r, raw, name, sizeof name);
+    si__recorded_segment_stack(&r->segments, name, (si__instrument_kind)event->detail, node, event->value,
+                               event->count);
 }
 
 /* Splits "group NUL message" into two terminated strings. */
@@ -153,21 +225,28 @@ static void record_error(si__recorder *r, uint32_t node, const si__drained_event
     si__profile_add(error->profile, node, 1, event->count ? event->count : 1);
 }
 
-void si__recorder_event(si__recorder *r, const si__space *space, const si__drained_event *event) {
+void si__recorder_event(si__recorder *r, si__source *source, const si__space *space, const si__drained_event *event) {
     r->events++;
     make_room(r);
     uint32_t node = si__stacks_intern(r->stacks, space, event->pcs, event->frame_count, event->flags);
     switch (event->type) {
     case SI__EVENT_CPU:
-        record_cpu(r, node, event);
+        record_sample(r, SI__PROFILE_CPU, node, event);
+        break;
+    case SI__EVENT_ALLOC:
+        record_allocation(r, source, node, event);
+        break;
+    case SI__EVENT_WAIT:
+        if (event->detail < SI__WAIT_CATEGORIES)
+            record_sample(r, (si__profile_type)(SI__PROFILE_LOCK + event->detail), node, event);
+        break;
+    case SI__EVENT_CALL:
+        record_call(r, node, event);
         break;
     case SI__EVENT_ERROR:
     case SI__EVENT_CRASH:
         record_error(r, node, event);
         break;
-    case SI__EVENT_ALLOC:
-    case SI__EVENT_WAIT:
-    case SI__EVENT_CALL:
     case SI__EVENT_PAD:
         break;
     }
@@ -178,11 +257,11 @@ void si__recorder_lost(si__recorder *r, uint64_t events) {
 }
 
 static void tally_custom(si__recorder *r, const si__drained_instrument *t) {
-    custom *c = NULL;
+    si__custom *c = NULL;
     for (size_t i = 0; i < r->custom_count && !c; i++)
         if (strcmp(r->customs[i].name, t->name) == 0) c = &r->customs[i];
     if (!c) {
-        if (r->custom_count == CUSTOM_METRICS) return;
+        if (r->custom_count == SI__CUSTOM_METRICS) return;
         c = &r->customs[r->custom_count++];
         snprintf(c->name, sizeof c->name, "%s", t->name);
         c->counter = t->kind == SI__INSTRUMENT_COUNTER;
@@ -202,189 +281,60 @@ void si__recorder_tally(si__recorder *r, const si__drained_instrument *t) {
         if (error) error->count += t->count;
     } else if (t->count) {
         char name[256];
-        snprintf(name, sizeof name, "%s", t->name);
-        if (r->rename) r->rename(r->rename_arg, t->name, name, sizeof name);
+        public_name(r, t->name, name, sizeof name);
         si__recorded_segment_add(&r->segments, name, t);
     }
 }
 
 void si__recorder_metrics(si__recorder *r, void (*each)(void *arg, const char *name, double value), void *arg) {
-    uint64_t now_ns = monotonic_ns();
+    uint64_t now_ns = si__recorder_clock_ns();
     double seconds = (double)(now_ns - r->metrics_ns) / 1e9;
     if (seconds < 1) seconds = 1;
     for (size_t i = 0; i < r->custom_count; i++) {
-        custom *c = &r->customs[i];
+        si__custom *c = &r->customs[i];
         each(arg, c->name, c->counter ? c->value / seconds : c->value);
         if (c->counter) c->value = 0;
     }
     r->metrics_ns = now_ns;
 }
 
-void si__recorder_focus(si__recorder *r, const char *trigger, const char *workload, int64_t before_ms) {
-    si__recorder_focus_end(r);
-    focus *f = &r->focus;
-    uint64_t now_ns = monotonic_ns();
-    *f = (focus){.profile = si__profile_new(), .start_ns = now_ns};
+/* ---- Closer looks ---- */
+
+void si__recorder_focus(si__recorder *r, si__profile_type type, const char *trigger, const char *workload,
+                        int64_t before_ms) {
+    si__recorder_focus_end(r, type);
+    si__focus *f = &r->types[type].focus;
+    uint64_t now_ns = si__recorder_clock_ns();
+    *f = (si__focus){.type = type, .profile = si__profile_new(), .start_ns = now_ns};
     if (!f->profile) return;
     snprintf(f->trigger, sizeof f->trigger, "%s", trigger);
     snprintf(f->workload, sizeof f->workload, "%s", workload ? workload : "");
-    if (before_ms <= 0) return;
+    const si__profile_ring *ring = r->types[type].ring;
+    if (before_ms <= 0 || !ring) return;
     uint64_t before_ns = (uint64_t)before_ms * 1000000;
-    f->before_ns = si__profile_ring_take(r->ring, now_ns > before_ns ? now_ns - before_ns : 0, now_ns, f->profile);
+    f->before_ns = si__profile_ring_take(ring, now_ns > before_ns ? now_ns - before_ns : 0, now_ns, f->profile);
 }
 
-void si__recorder_focus_end(si__recorder *r) {
-    if (!r->focus.profile) return;
-    if (r->ended_count == ENDED_FOCUSES) { /* nobody fetches them: the oldest goes */
+void si__recorder_focus_end(si__recorder *r, si__profile_type type) {
+    si__focus *f = &r->types[type].focus;
+    if (!f->profile) return;
+    if (r->ended_count == SI__ENDED_FOCUSES) { /* nobody fetches them: the oldest goes */
         si__profile_free(r->ended[0].profile);
         memmove(&r->ended[0], &r->ended[1], --r->ended_count * sizeof *r->ended);
     }
-    r->focus.end_ns = monotonic_ns();
-    r->ended[r->ended_count++] = r->focus;
-    r->focus.profile = NULL;
+    f->end_ns = si__recorder_clock_ns();
+    if (type == SI__PROFILE_HEAP) si__recorder_take_heap(r, f->profile);
+    r->ended[r->ended_count++] = *f;
+    f->profile = NULL;
 }
 
-int si__recorder_focused(const si__recorder *r) {
-    return r->focus.profile != NULL;
+int si__recorder_focused(const si__recorder *r, si__profile_type type) {
+    return r->types[type].focus.profile != NULL;
 }
 
-/* ---- The cut ---- */
-
-typedef struct cutting {
-    si__recorder *recorder;
-    si__report *report;
-    si__unresolved_list *list;
-    size_t capacity;
-    uint64_t now_ns;
-    int64_t now_ms, start_ms;
-    uint64_t duration_ns;
-    double cores;
-} cutting;
-
-static int want_tree(cutting *c, const si__profile *profile, si__calltree **tree) {
-    si__rawprofile *raw = si__rawprofile_new(c->recorder->stacks, profile);
-    if (!raw) return SI_ENOMEM;
-    if (c->list->count == c->capacity) {
-        size_t capacity = c->capacity ? c->capacity * 2 : 16;
-        si__unresolved *grown = realloc(c->list->items, capacity * sizeof *grown);
-        if (!grown) {
-            si__rawprofile_free(raw);
-            return SI_ENOMEM;
-        }
-        c->list->items = grown;
-        c->capacity = capacity;
-    }
-    c->list->items[c->list->count++] = (si__unresolved){raw, tree};
-    return 0;
-}
-
-/* Unix time of a moment of the monotonic clock, seen from the cut. */
-static int64_t unix_ms_of(const cutting *c, uint64_t time_ns) {
-    return c->now_ms - (int64_t)((c->now_ns - time_ns) / 1000000);
-}
-
-static int cut_profile(cutting *c, const si__profile *profile, const char *trigger, const char *workload,
-                       uint64_t start_ns, uint64_t duration_ns) {
-    si__report_profile *p = si__report_add_profile(c->report);
-    if (!p) return SI_ENOMEM;
-    p->type = si__report_strdup("cpu");
-    p->unit = si__report_strdup("ns");
-    p->trigger = si__report_strdup(trigger);
-    p->workload = si__report_strdup(workload);
-    p->start_ms = unix_ms_of(c, start_ns);
-    p->duration_ns = duration_ns;
-    p->cores = c->cores;
-    p->samples = si__profile_total_count(profile);
-    p->dropped = c->recorder->lost;
-    return 0;
-}
-
-static int cut_profiles(cutting *c) {
-    const si__recorder *r = c->recorder;
-    int rc = cut_profile(c, r->cpu, "cadence", "", r->start_ns, c->duration_ns);
-    for (size_t i = 0; rc == 0 && i < r->ended_count; i++) {
-        const focus *f = &r->ended[i];
-        uint64_t start_ns = f->start_ns - f->before_ns;
-        rc = cut_profile(c, f->profile, f->trigger, f->workload, start_ns,
-                         f->end_ns > start_ns ? f->end_ns - start_ns : 1);
-    }
-    return rc;
-}
-
-static int cut_error(cutting *c, const si__recorded_error *from) {
-    si__report_error *e = si__report_add_error(c->report);
-    if (!e) return SI_ENOMEM;
-    e->group = si__report_strdup(from->group);
-    e->message = si__report_strdup(from->message);
-    e->start_ms = c->start_ms;
-    e->duration_ns = c->duration_ns;
-    e->count = from->count;
-    return 0;
-}
-
-/* Without gaps: trees are matched by position. */
-static int cut_errors(cutting *c) {
-    const si__recorded_errors *errors = &c->recorder->errors;
-    int rc = 0;
-    for (size_t i = 0; i < errors->count && rc == 0; i++) rc = cut_error(c, &errors->items[i]);
-    return rc;
-}
-
-static int cut_segment(cutting *c, si__recorded_segment *from) {
-    si__report_segment *s = si__report_add_segment(c->report);
-    if (!s) return SI_ENOMEM;
-    s->name = si__report_strdup(from->name);
-    s->kind = si__report_strdup(si__instrument_kind_name(from->kind));
-    s->start_ms = c->start_ms;
-    s->duration_ns = c->duration_ns;
-    s->count = from->count;
-    s->errors = from->errors;
-    s->sum_ns = from->sum_ns;
-    s->max_ns = from->max_ns;
-    s->sketch = from->sketch;
-    from->sketch = NULL;
-    return 0;
-}
-
-/* Elements first, trees after: adding an element may move the earlier ones. */
-static int want_trees(cutting *c, size_t first_profile, size_t first_error) {
-    const si__recorder *r = c->recorder;
-    int rc = 0;
-    for (size_t i = first_profile; i < c->report->profile_count; i++) {
-        size_t n = i - first_profile;
-        rc |= want_tree(c, n == 0 ? r->cpu : r->ended[n - 1].profile, &c->report->profiles[i].tree);
-    }
-    for (size_t i = 0; i < r->errors.count && first_error + i < c->report->error_count; i++)
-        if (si__profile_count(r->errors.items[i].profile) > 0)
-            rc |= want_tree(c, r->errors.items[i].profile, &c->report->errors[first_error + i].tree);
-    return rc;
-}
-
-int si__recorder_cut(si__recorder *r, int64_t now_ms, double cores, si__report *report, si__unresolved_list *out) {
-    *out = (si__unresolved_list){0};
-    cutting c = {.recorder = r, .report = report, .list = out, .cores = cores, .now_ms = now_ms};
-    c.now_ns = monotonic_ns();
-    c.duration_ns = c.now_ns > r->start_ns ? c.now_ns - r->start_ns : 1;
-    c.start_ms = unix_ms_of(&c, r->start_ns);
-    report->start_ms = c.start_ms;
-    report->end_ms = now_ms;
-    size_t first_profile = report->profile_count, first_error = report->error_count;
-    int rc = cut_profiles(&c);
-    rc |= cut_errors(&c);
-    for (size_t i = 0; i < r->segments.count; i++) rc |= cut_segment(&c, &r->segments.items[i]);
-    rc |= want_trees(&c, first_profile, first_error);
-    si__profile_clear(r->cpu);
-    forget_ended(r);
-    si__recorded_errors_clear(&r->errors);
-    si__recorded_segments_clear(&r->segments);
-    r->lost = 0;
-    r->start_ns = c.now_ns;
-    r->collect_above = collect_at;
-    return rc ? SI_ENOMEM : 0;
-}
-
-si__rawprofile *si__recorder_whole_run(const si__recorder *r) {
-    return r->whole ? si__rawprofile_new(r->stacks, r->whole) : NULL;
+si__rawprofile *si__recorder_whole_run(const si__recorder *r, si__profile_type type) {
+    const si__profile *whole = r->types[type].whole;
+    return whole ? si__rawprofile_new(r->stacks, whole) : NULL;
 }
 
 uint64_t si__recorder_events(const si__recorder *r) {

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "profile/profile_type.h"
 #include "profile/rawprofile.h"
 #include "profile/space.h"
 #include "report/report.h"
@@ -38,8 +39,24 @@ si__recorder *si__recorder_new(int keep_whole_run);
 void si__recorder_free(si__recorder *recorder);
 void si__recorder_rename(si__recorder *recorder, si__rename_fn rename, void *arg);
 
-/* One drained event, with the address space of its process. */
-void si__recorder_event(si__recorder *recorder, const si__space *space, const si__drained_event *event);
+/* ---- Processes ---- */
+
+/* What belongs to one observed process: its live heap. `region` is borrowed until the source ends; NULL: out of memory.
+ */
+typedef struct si__source si__source;
+si__source *si__recorder_source_new(si__recorder *recorder, si__region *region);
+
+/* The process has ended: what was live then goes into the whole run. Frees the source. NULL is fine. */
+void si__recorder_source_end(si__recorder *recorder, si__source *source);
+
+/* ---- What comes in ---- */
+
+/* Reports have these types too from now on (bits 1 << si__profile_type). They always have CPU. */
+void si__recorder_enable(si__recorder *recorder, unsigned types);
+
+/* One drained event, with the address space of its process. `source` NULL: its live heap is not followed. */
+void si__recorder_event(si__recorder *recorder, si__source *source, const si__space *space,
+                        const si__drained_event *event);
 void si__recorder_lost(si__recorder *recorder, uint64_t events); /* events dropped by full rings */
 
 /* What an instrument gained. */
@@ -49,21 +66,24 @@ void si__recorder_tally(si__recorder *recorder, const si__drained_instrument *ga
    two calls in a row make no peak). `each` borrows the name. */
 void si__recorder_metrics(si__recorder *recorder, void (*each)(void *arg, const char *name, double value), void *arg);
 
-/* Starts a profile of its own besides the regular one; before_ms of the past are put into it. Ends one that runs. */
-void si__recorder_focus(si__recorder *recorder, const char *trigger, const char *workload, int64_t before_ms);
-void si__recorder_focus_end(si__recorder *recorder); /* it goes out with the next cut */
-int si__recorder_focused(const si__recorder *recorder);
+/* Starts a profile of its own besides the regular one; before_ms of the past are put into it, where the type has a past
+   (a level has none). Ends one of that type that runs. */
+void si__recorder_focus(si__recorder *recorder, si__profile_type type, const char *trigger, const char *workload,
+                        int64_t before_ms);
+void si__recorder_focus_end(si__recorder *recorder, si__profile_type type); /* it goes out with the next cut */
+int si__recorder_focused(const si__recorder *recorder, si__profile_type type);
 
 /*
- * Moves what was recorded into the report: the time covered, profiles (the regular one first, then those that have
+ * Moves what was recorded into the report: the time covered, profiles (the regular ones first, then those that have
  * ended), segments, errors. now_ms: Unix time; `cores` is stored with the profiles. Trees that need symbols are listed
  * in *out; their raw profiles are the caller's to free. 0 or SI_ENOMEM (what did not fit is lost).
  */
 int si__recorder_cut(si__recorder *recorder, int64_t now_ms, double cores, si__report *report,
                      si__unresolved_list *out);
 
-/* The whole run so far as a raw profile, or NULL. The caller frees it. */
-si__rawprofile *si__recorder_whole_run(const si__recorder *recorder);
+/* The whole run so far as a raw profile, or NULL; of a level: what processes had when they ended. The caller frees it.
+ */
+si__rawprofile *si__recorder_whole_run(const si__recorder *recorder, si__profile_type type);
 uint64_t si__recorder_events(const si__recorder *recorder);
 
 #endif

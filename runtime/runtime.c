@@ -31,7 +31,7 @@ typedef struct command {
     struct command *next;
     struct si_runtime *runtime;
     command_kind kind;
-    char workload[64];
+    char type[16], workload[64];
     int done, rc, abandoned; /* under mutex */
 } command;
 
@@ -122,10 +122,10 @@ static void run_command(si_runtime *rt, command *c) {
         si__agent_flush(rt->agent, on_flushed, c);
         break;
     case COMMAND_PROFILE_START:
-        complete(c, si__agent_manual_profile(rt->agent, 1, c->workload));
+        complete(c, si__agent_manual_profile(rt->agent, 1, c->type, c->workload));
         break;
     case COMMAND_PROFILE_STOP:
-        complete(c, si__agent_manual_profile(rt->agent, 0, NULL));
+        complete(c, si__agent_manual_profile(rt->agent, 0, c->type, NULL));
         break;
     }
 }
@@ -360,11 +360,13 @@ int si_runtime_open(si_runtime **out, const si_options *options) {
 /* ---- Host threads: calls ---- */
 
 /* Hands a command to the loop's thread and waits for its result. */
-static int call_entered(si_runtime *rt, command_kind kind, const char *workload, uint32_t timeout_ms) {
+static int call_entered(si_runtime *rt, command_kind kind, const char *type, const char *workload,
+                        uint32_t timeout_ms) {
     command *c = calloc(1, sizeof *c);
     if (!c) return SI_ENOMEM;
     c->runtime = rt;
     c->kind = kind;
+    if (type) snprintf(c->type, sizeof c->type, "%s", type);
     if (workload) snprintf(c->workload, sizeof c->workload, "%s", workload);
     pthread_mutex_lock(&rt->mutex);
     if (rt->deaf) {
@@ -383,18 +385,18 @@ static int call_entered(si_runtime *rt, command_kind kind, const char *workload,
     return rc;
 }
 
-static int call(si_runtime *rt, command_kind kind, const char *workload, uint32_t timeout_ms) {
+static int call(si_runtime *rt, command_kind kind, const char *type, const char *workload, uint32_t timeout_ms) {
     if (!rt) return SI_EINVAL;
     int saved = errno;
     atomic_fetch_add(&callers, 1); /* first: whoever closes after this look waits for us */
-    int rc = atomic_load(&current) == rt ? call_entered(rt, kind, workload, timeout_ms) : SI_ESTATE;
+    int rc = atomic_load(&current) == rt ? call_entered(rt, kind, type, workload, timeout_ms) : SI_ESTATE;
     atomic_fetch_sub(&callers, 1);
     errno = saved;
     return rc;
 }
 
 int si_runtime_flush(si_runtime *rt, uint32_t timeout_ms) {
-    return call(rt, COMMAND_FLUSH, NULL, timeout_ms);
+    return call(rt, COMMAND_FLUSH, NULL, NULL, timeout_ms);
 }
 
 int si_runtime_close(si_runtime *rt, uint32_t timeout_ms) {
@@ -420,12 +422,12 @@ int si_runtime_close(si_runtime *rt, uint32_t timeout_ms) {
 
 int si_profile_start(si_runtime *rt, const char *type, const char *workload) {
     if (!rt || !type) return SI_EINVAL;
-    if (strcmp(type, "cpu") != 0) return SI_EUNAVAILABLE;
-    return call(rt, COMMAND_PROFILE_START, workload, 5000);
+    if (si__profile_type_named(type) < 0) return SI_EUNAVAILABLE;
+    return call(rt, COMMAND_PROFILE_START, type, workload, 5000);
 }
 
 int si_profile_stop(si_runtime *rt, const char *type) {
     if (!rt || !type) return SI_EINVAL;
-    if (strcmp(type, "cpu") != 0) return SI_EUNAVAILABLE;
-    return call(rt, COMMAND_PROFILE_STOP, NULL, 5000);
+    if (si__profile_type_named(type) < 0) return SI_EUNAVAILABLE;
+    return call(rt, COMMAND_PROFILE_STOP, type, NULL, 5000);
 }

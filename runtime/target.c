@@ -26,6 +26,7 @@ struct si__target {
     int own;
     char root[64];
     si__drain *drain;
+    si__source *source; /* the recorder's */
     si__space *space;
     si__module_list modules; /* as read last, and those unmapped since that old samples may lie in */
     /* one refresh at a time */
@@ -82,7 +83,10 @@ si__target *si__target_new(const si__target_parts *parts, pid_t pid, si__region 
     t->region = region;
     t->own = own;
     t->drain = si__drain_new(region);
-    if (!t->drain) {
+    t->source = si__recorder_source_new(parts->recorder, region);
+    if (!t->drain || !t->source) {
+        si__recorder_source_end(parts->recorder, t->source);
+        if (t->drain) si__drain_free(t->drain);
         free(t);
         return NULL;
     }
@@ -171,6 +175,7 @@ static void refresh_after(void *arg) {
         if (t->space) si__space_free(t->space);
         si__module_list_free(&t->modules);
         t->space = t->new_space;
+        t->space->names = t->region;
         t->modules = t->new_modules;
     } else {
         si__module_list_free(&t->new_modules);
@@ -202,7 +207,7 @@ void si__target_refresh(si__target *t, void (*ready)(void *arg), void *arg) {
 
 static void on_event(void *arg, const si__drained_event *event) {
     si__target *t = arg;
-    si__recorder_event(t->parts.recorder, t->space, event);
+    si__recorder_event(t->parts.recorder, t->source, t->space, event);
 }
 
 /* The fullest ring's share. */
@@ -244,8 +249,9 @@ void si__target_beat(si__target *t) {
     if (t->own) si__probe_refresh();
 }
 
-void si__target_cpu_rate(si__target *t, double hz) {
-    si__region_set_cpu_mhz(t->region, (uint32_t)(hz * 1000 + 0.5));
+void si__target_rates(si__target *t, const si__rates *rates) {
+    si__region_set_cpu_mhz(t->region, (uint32_t)(rates->cpu_hz * 1000 + 0.5));
+    si__region_set_means(t->region, rates->heap_bytes, rates->wait_ns, rates->call_ns);
     if (t->own) si__probe_retune();
 }
 
@@ -278,6 +284,7 @@ static void finish_end(si__target *t) {
     if (!t->space) t->space = si__space_new(t->parts.binaries, &nothing, t->root);
     si__target_drain(t, &fill);
     si__target_tally(t);
+    si__recorder_source_end(t->parts.recorder, t->source);
     if (t->space) si__space_free(t->space);
     si__module_list_free(&t->modules);
     si__drain_free(t->drain);

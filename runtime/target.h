@@ -14,6 +14,7 @@
 #include "../collectors/native/unwind.h"
 #include "profile/space.h"
 #include "recorder.h"
+#include "sampler.h"
 #include "worker.h"
 
 typedef struct si__target si__target;
@@ -43,7 +44,7 @@ void si__target_tally(si__target *target);
 /* About once a second: finds threads and modules that nobody told us of, where this process is the observed one. */
 void si__target_beat(si__target *target);
 
-void si__target_cpu_rate(si__target *target, double hz);
+void si__target_rates(si__target *target, const si__rates *rates);
 pid_t si__target_pid(const si__target *target);
 const si__space *si__target_space(const si__target *target); /* NULL until the first refresh is done */
 const si__region *si__target_region(const si__target *target);

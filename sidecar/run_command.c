@@ -36,13 +36,32 @@ typedef struct run {
 
 /* ---- Files at the end ---- */
 
-static int save(run *r, const char *dir, const char *name, int (*write)(si__agent *, const char *)) {
+/* A file for each type: "DIR/heap.folded". */
+static int save(run *r, const char *dir, const char *extension,
+                int (*write)(si__agent *, si__profile_type, const char *)) {
     char path[4200];
-    if (!dir) return 0;
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    int rc = write(r->agent, path);
-    if (rc) fprintf(stderr, "si run: %s: %s\n", path, rc == SI_EIO ? strerror(errno) : si_strerror(rc));
-    return rc != 0;
+    int failed = 0;
+    for (int type = 0; dir && type < SI__PROFILE_TYPES; type++) {
+        const si__profile_kind *kind = si__profile_kind_of((si__profile_type)type);
+        snprintf(path, sizeof path, "%s/%s.%s", dir, kind->name, extension);
+        int rc = write(r->agent, (si__profile_type)type, path);
+        if (rc) fprintf(stderr, "si run: %s: %s\n", path, rc == SI_EIO ? strerror(errno) : si_strerror(rc));
+        failed |= rc != 0;
+    }
+    return failed;
+}
+
+/* Types without a file's worth of data because their collector does not work there. */
+static void explain_missing(const run *r) {
+    const char *said = NULL;
+    for (int type = 0; type < SI__PROFILE_TYPES; type++) {
+        const si__profile_kind *kind = si__profile_kind_of((si__profile_type)type);
+        const char *why = si__agent_why_not(r->agent, kind->collector);
+        if (!why || why == said) continue; /* one collector may feed several types */
+        said = why;
+        if (type != SI__PROFILE_CPU || si__agent_events(r->agent) == 0)
+            fprintf(stderr, "si run: no %s profile: %s\n", kind->title, why);
+    }
 }
 
 static int make_dir(const char *option, const char *dir) {
@@ -77,10 +96,9 @@ static void on_stopped(void *arg, int rc) {
     if (rc && r->settings->dashboard_url)
         fprintf(stderr, "si run: the last report did not reach %s%s\n", r->settings->dashboard_url,
                 r->settings->state_dir ? "; it is kept for the next run" : "");
-    const char *why = r->args.folded_dir || r->args.pprof_dir ? si__agent_why_not(r->agent, "cpu") : NULL;
-    if (why && si__agent_events(r->agent) == 0) fprintf(stderr, "si run: no CPU profile: %s\n", why);
-    r->file_failed = save(r, r->args.folded_dir, "cpu.folded", si__agent_save_folded);
-    r->file_failed |= save(r, r->args.pprof_dir, "cpu.pb.gz", si__agent_save_pprof);
+    if (r->args.folded_dir || r->args.pprof_dir) explain_missing(r);
+    r->file_failed = save(r, r->args.folded_dir, "folded", si__agent_save_folded);
+    r->file_failed |= save(r, r->args.pprof_dir, "pb.gz", si__agent_save_pprof);
     if (r->server)
         si__probe_server_close(r->server, on_server_closed, r);
     else

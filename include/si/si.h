@@ -214,8 +214,10 @@ SI_API void si_counter_add(const char *name, double value);
 /* ---- Manual profiling ---------------------------------------------------------------------- */
 
 /**
- * Starts a profile by hand, whatever the cadence says. `type`: "cpu". `workload`: a label, or NULL.
- * Stops by itself after 60 s. SI_EUNAVAILABLE: no such profiler here. SI_ESTATE: already started.
+ * Starts a profile by hand, whatever the cadence says: focused on what the program does between start and stop.
+ * `type`: "cpu", "heap" (what is live when it stops), "alloc", "lock", "network", "system" or "channel". `workload`: a
+ * label to find it by, at most 63 bytes, or NULL. One of each type at a time; stops by itself after 60 s. Waits at most
+ * 5 s for the runtime's thread. SI_EUNAVAILABLE: no such profiler here. SI_ESTATE: already started.
  */
 SI_API int si_profile_start(si_runtime *runtime, const char *type, const char *workload);
 

@@ -235,7 +235,7 @@ static int put_profile(writer *w, si__symbolizer *symbolizer, const si__pprof_op
     w->known = calloc(w->raw->binary_count, 1);
     if (!w->known) return SI_ENOMEM;
     string(w, ""); /* the first one has to be */
-    put_type(w, PROFILE_SAMPLE_TYPE, "samples", "count");
+    put_type(w, PROFILE_SAMPLE_TYPE, o->count_type ? o->count_type : "samples", "count");
     put_type(w, PROFILE_SAMPLE_TYPE, o->type, o->unit);
     put_samples(w);
     int result = si__resolve_locations(w->raw, symbolizer, put_location, w);

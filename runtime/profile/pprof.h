@@ -13,6 +13,7 @@
 #include "rawprofile.h"
 
 typedef struct si__pprof_options {
+    const char *count_type;                /* of the counts: "samples", "inuse_objects"; NULL: "samples" */
     const char *type, *unit;               /* of the values: "cpu", "nanoseconds" */
     const char *period_type, *period_unit; /* "cpu", "nanoseconds"; NULL: as type and unit */
     int64_t period;                        /* between samples, in period_unit; 0: unknown */

@@ -36,7 +36,8 @@ static int copy(const si__stacks *stacks, const si__profile *profile, si__rawpro
     raw->nodes = calloc(raw->node_count, sizeof *raw->nodes);
     raw->locations = calloc(raw->location_count + 1, sizeof *raw->locations);
     raw->binaries = calloc(raw->binary_count, sizeof(si__binary *));
-    if (!raw->nodes || !raw->locations || !raw->binaries) return -1;
+    raw->names = calloc(si__stacks_name_count(stacks) + 1, sizeof *raw->names);
+    if (!raw->nodes || !raw->locations || !raw->binaries || !raw->names) return -1;
     for (uint32_t i = 1; i < m->binary_limit; i++) {
         if (m->binaries[i] == UNSEEN) continue;
         si__binary *binary = si__stacks_binary(stacks, i);
@@ -48,6 +49,11 @@ static int copy(const si__stacks *stacks, const si__profile *profile, si__rawpro
         si__location *l = &raw->locations[m->locations[i]];
         *l = *si__stacks_location(stacks, i);
         l->binary = m->binaries[l->binary];
+        if (!l->binary && l->offset >= SI__SPECIALS) {
+            si__frame_name *name = si__stacks_name(stacks, l->offset - SI__SPECIALS);
+            raw->names[raw->name_count] = si__frame_name_retain(name);
+            l->offset = SI__SPECIALS + raw->name_count++;
+        }
     }
     for (uint32_t i = 1; i < table_nodes; i++) {
         if (m->nodes[i] == UNSEEN) continue;
@@ -93,6 +99,8 @@ si__rawprofile *si__rawprofile_new(const si__stacks *stacks, const si__profile *
 void si__rawprofile_free(si__rawprofile *raw) {
     if (!raw) return;
     for (size_t i = 1; raw->binaries && i < raw->binary_count; i++) si__binary_release(raw->binaries[i]);
+    for (size_t i = 0; i < raw->name_count; i++) si__frame_name_release(raw->names[i]);
+    free(raw->names);
     free(raw->binaries);
     free(raw->locations);
     free(raw->nodes);

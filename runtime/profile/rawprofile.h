@@ -28,6 +28,8 @@ typedef struct si__rawprofile {
     size_t location_count;
     si__binary **binaries; /* [0] is NULL; each a reference */
     size_t binary_count;
+    si__frame_name **names; /* of locations without a binary from SI__SPECIALS on; each a reference */
+    size_t name_count;
     int64_t total_value;
     uint64_t total_count;
 } si__rawprofile;

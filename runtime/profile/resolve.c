@@ -20,7 +20,13 @@ static void put_location(void *arg, size_t index, const si__symbol *frames, size
     b->put(b->arg, b->locations[index], frames, frame_count);
 }
 
-static void put_special(batch *b, size_t location, uint64_t special) {
+static void put_special(batch *b, const si__rawprofile *raw, size_t location, uint64_t special) {
+    if (special >= SI__SPECIALS && special - SI__SPECIALS < raw->name_count) {
+        const si__frame_name *n = raw->names[special - SI__SPECIALS];
+        si__symbol named = {.function = n->function, .system_name = n->function, .file = n->file, .line = n->line};
+        b->put(b->arg, location, &named, 1);
+        return;
+    }
     const char *name = si__special_name(special);
     si__symbol frame = {.function = name, .system_name = name, .file = ""};
     b->put(b->arg, location, &frame, 1);
@@ -46,7 +52,7 @@ int si__resolve_locations(const si__rawprofile *raw, si__symbolizer *symbolizer,
         b.locations[at] = (uint32_t)i;
     }
     size_t at = 0; /* starts[i] is now where binary i's locations end */
-    for (; at < starts[0]; at++) put_special(&b, b.locations[at], b.offsets[at]);
+    for (; at < starts[0]; at++) put_special(&b, raw, b.locations[at], b.offsets[at]);
     uint64_t *offsets = b.offsets;
     uint32_t *locations = b.locations;
     result = 0;

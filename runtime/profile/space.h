@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "../../collectors/native/module.h"
+#include "../../collectors/native/region.h"
 #include "../symbol/binary.h"
 
 typedef struct si__mapping {
@@ -23,6 +24,7 @@ typedef struct si__space {
     uint64_t serial; /* unique in this process, never used again */
     si__mapping *mappings;
     size_t count;
+    si__region *names; /* whose names the space's pcs may be; NULL: none. Borrowed; set by the owner before use */
 } si__space;
 
 /* `modules` is sorted by start and only read here; `root` as for si__binaries_intern. NULL: out of memory. */

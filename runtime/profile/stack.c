@@ -13,15 +13,9 @@
 #include "profile.h"
 #include "si/si.h"
 
-enum {
-    DEFAULT_NODE_CAP = 262144,
-    CACHE_SLOTS = 4096,
-    CALLERS_SLOTS = 2048,
-    FULL_NODE = 1,
-    SPECIALS = SI__SPECIAL_FULL + 1
-};
+enum { DEFAULT_NODE_CAP = 262144, CACHE_SLOTS = 4096, CALLERS_SLOTS = 2048, FULL_NODE = 1, NAMES_MAX = 65536 };
 
-/* The growing part: rebuilt whole by collect. Locations 0..SPECIALS-1 are the specials, in their order. */
+/* The growing part: rebuilt whole by collect. Locations 0..SI__SPECIALS-1 are the specials, in their order. */
 typedef struct table {
     si__stack_node *nodes;
     size_t node_count, node_capacity;
@@ -31,6 +25,9 @@ typedef struct table {
     si__index location_index;
     si__binary **binaries; /* [0] is NULL; each a reference */
     size_t binary_count, binary_capacity;
+    si__frame_name **names; /* each a reference */
+    size_t name_count, name_capacity;
+    si__index name_index;
 } table;
 
 /* Remembers what a pc of a space is. key: pc, with the top bit set when exact. */
@@ -135,8 +132,35 @@ static uint32_t binary_number(table *t, si__binary *binary) {
     return (uint32_t)t->binary_count++;
 }
 
+static uint32_t name_item_hash(const void *owner, uint32_t item) {
+    return ((const table *)owner)->names[item]->hash;
+}
+
+/* The number of a name; takes over the reference. UINT32_MAX: no room. */
+static uint32_t name_number(table *t, si__frame_name *name) {
+    uint32_t position = name->hash, item;
+    while ((item = si__index_next(&t->name_index, &position)) != SI__INDEX_NONE) {
+        if (!si__frame_name_equal(t->names[item], name)) continue;
+        si__frame_name_release(name);
+        return item;
+    }
+    void *names = t->name_count < NAMES_MAX ? grow(t->names, t->name_count, &t->name_capacity, sizeof *t->names) : NULL;
+    if (names) t->names = names;
+    if (!names || si__index_reserve(&t->name_index, name_item_hash, t)) {
+        si__frame_name_release(name);
+        return UINT32_MAX;
+    }
+    item = (uint32_t)t->name_count++;
+    t->names[item] = name;
+    si__index_put(&t->name_index, name->hash, item);
+    return item;
+}
+
 static void table_free(table *t) {
     for (size_t i = 1; i < t->binary_count; i++) si__binary_release(t->binaries[i]);
+    for (size_t i = 0; i < t->name_count; i++) si__frame_name_release(t->names[i]);
+    free(t->names);
+    si__index_free(&t->name_index);
     free(t->binaries);
     free(t->nodes);
     free(t->locations);
@@ -155,8 +179,8 @@ static int table_init(table *t) {
     t->node_count = 1;
     t->binaries[0] = NULL;
     t->binary_count = 1;
-    for (uint32_t special = 0; special < SPECIALS; special++)
-        if (location_intern(t, SPECIALS, special, 0, SI__LOCATION_EXACT) != special) goto fail;
+    for (uint32_t special = 0; special < SI__SPECIALS; special++)
+        if (location_intern(t, SI__SPECIALS, special, 0, SI__LOCATION_EXACT) != special) goto fail;
     if (node_child(t, 2, 0, SI__SPECIAL_FULL) != FULL_NODE) goto fail;
     return 0;
 fail:
@@ -169,7 +193,7 @@ si__stacks *si__stacks_new(size_t node_cap) {
     if (!stacks) return NULL;
     stacks->node_cap = node_cap ? node_cap : DEFAULT_NODE_CAP;
     if (stacks->node_cap > UINT32_MAX / 4) stacks->node_cap = UINT32_MAX / 4;
-    stacks->location_cap = stacks->node_cap / 2 + SPECIALS;
+    stacks->location_cap = stacks->node_cap / 2 + SI__SPECIALS;
     if (table_init(&stacks->t)) {
         free(stacks);
         return NULL;
@@ -181,6 +205,15 @@ void si__stacks_free(si__stacks *stacks) {
     if (!stacks) return;
     table_free(&stacks->t);
     free(stacks);
+}
+
+/* The location of a frame that has a name instead of an address. UINT32_MAX: no room. */
+static uint32_t locate_name(si__stacks *stacks, const si__space *space, uint64_t pc) {
+    si__frame_name *name = si__frame_name_copy(space->names, (uint32_t)pc);
+    if (!name) return SI__SPECIAL_ANONYMOUS;
+    uint32_t number = name_number(&stacks->t, name);
+    if (number == UINT32_MAX) return number;
+    return location_intern(&stacks->t, stacks->location_cap, SI__SPECIALS + (uint64_t)number, 0, SI__LOCATION_EXACT);
 }
 
 /* What a pc is, the long way. UINT32_MAX: no room. */
@@ -198,11 +231,12 @@ static uint32_t locate_slowly(si__stacks *stacks, const si__space *space, uint64
 }
 
 static inline uint32_t locate(si__stacks *stacks, const si__space *space, uint64_t pc, int exact) {
-    if (pc & EXACT_KEY) return SI__SPECIAL_KERNEL;
-    uint64_t key = exact ? pc | EXACT_KEY : pc;
+    int named = si__pc_is_name(pc);
+    if (!named && (pc & EXACT_KEY)) return SI__SPECIAL_KERNEL;
+    uint64_t key = exact || named ? pc | EXACT_KEY : pc;
     cached *c = &stacks->cache[si__hash64(key) % CACHE_SLOTS];
     if (c->key == key && c->space == (uint32_t)space->serial) return c->location;
-    uint32_t location = locate_slowly(stacks, space, pc, exact);
+    uint32_t location = named ? locate_name(stacks, space, pc) : locate_slowly(stacks, space, pc, exact);
     if (location != UINT32_MAX) *c = (cached){key, (uint32_t)space->serial, location};
     return location;
 }
@@ -281,17 +315,21 @@ uint64_t si__stacks_refused(const si__stacks *stacks) {
     return stacks->refused;
 }
 
-/* Marks the nodes in use in map (1), with all their ancestors. */
-static void mark(const table *t, si__profile *const *profiles, size_t count, uint32_t *map) {
-    for (size_t p = 0; p < count; p++) {
-        for (size_t i = 0; i < si__profile_count(profiles[p]); i++) {
-            uint32_t node = si__profile_at(profiles[p], i)->node;
-            while (node && node < t->node_count && !map[node]) {
-                map[node] = 1;
-                node = t->nodes[node].parent;
-            }
-        }
+/* Marks a node in map (1), with all its ancestors. */
+static void mark_node(const table *t, uint32_t node, uint32_t *map) {
+    while (node && node < t->node_count && !map[node]) {
+        map[node] = 1;
+        node = t->nodes[node].parent;
     }
+}
+
+static void mark(const table *t, si__profile *const *profiles, size_t count, const si__node_list *lists,
+                 size_t list_count, uint32_t *map) {
+    for (size_t p = 0; p < count; p++)
+        for (size_t i = 0; i < si__profile_count(profiles[p]); i++)
+            mark_node(t, si__profile_at(profiles[p], i)->node, map);
+    for (size_t l = 0; l < list_count; l++)
+        for (size_t i = 0; i < lists[l].count; i++) mark_node(t, lists[l].nodes[i], map);
 }
 
 /* Copies the marked nodes to `fresh`; map becomes old node -> new node. */
@@ -302,7 +340,13 @@ static int copy_marked(const table *old, size_t node_cap, size_t location_cap, t
         const si__location *l = &old->locations[n->location];
         uint32_t binary = l->binary ? binary_number(fresh, old->binaries[l->binary]) : 0;
         if (l->binary && !binary) return SI_ENOMEM;
-        uint32_t location = location_intern(fresh, location_cap, l->offset, binary, l->flags);
+        uint64_t offset = l->offset;
+        if (!l->binary && offset >= SI__SPECIALS) {
+            uint32_t number = name_number(fresh, si__frame_name_retain(old->names[offset - SI__SPECIALS]));
+            if (number == UINT32_MAX) return SI_ENOMEM;
+            offset = SI__SPECIALS + (uint64_t)number;
+        }
+        uint32_t location = location_intern(fresh, location_cap, offset, binary, l->flags);
         if (location == UINT32_MAX) return SI_ENOMEM;
         map[i] = node_child(fresh, node_cap, map[n->parent], location);
         if (map[i] == UINT32_MAX) return SI_ENOMEM;
@@ -310,18 +354,24 @@ static int copy_marked(const table *old, size_t node_cap, size_t location_cap, t
     return 0;
 }
 
-int si__stacks_collect(si__stacks *stacks, si__profile *const *profiles, size_t count) {
+int si__stacks_collect(si__stacks *stacks, si__profile *const *profiles, size_t count, const si__node_list *lists,
+                       size_t list_count) {
     table fresh;
     uint32_t *map = calloc(stacks->t.node_count, sizeof *map);
     if (!map) return SI_ENOMEM;
     int result = table_init(&fresh);
     if (!result) {
-        mark(&stacks->t, profiles, count, map);
+        mark(&stacks->t, profiles, count, lists, list_count, map);
         result = copy_marked(&stacks->t, stacks->node_cap, stacks->location_cap, &fresh, map);
         if (result) table_free(&fresh);
     }
     if (!result) {
         for (size_t p = 0; p < count; p++) si__profile_renumber(profiles[p], map, stacks->t.node_count);
+        for (size_t l = 0; l < list_count; l++)
+            for (size_t i = 0; i < lists[l].count; i++) {
+                uint32_t *node = &lists[l].nodes[i];
+                *node = *node < stacks->t.node_count ? map[*node] : 0;
+            }
         table_free(&stacks->t);
         stacks->t = fresh;
         memset(stacks->cache, 0, sizeof stacks->cache);
@@ -347,6 +397,14 @@ si__binary *si__stacks_binary(const si__stacks *stacks, uint32_t number) {
     return number < stacks->t.binary_count ? stacks->t.binaries[number] : NULL;
 }
 
+si__frame_name *si__stacks_name(const si__stacks *stacks, uint64_t number) {
+    return number < stacks->t.name_count ? stacks->t.names[number] : NULL;
+}
+
+size_t si__stacks_name_count(const si__stacks *stacks) {
+    return stacks->t.name_count;
+}
+
 size_t si__stacks_location_count(const si__stacks *stacks) {
     return stacks->t.location_count;
 }
@@ -359,5 +417,6 @@ size_t si__stacks_bytes(const si__stacks *stacks) {
     size_t slots = (t->node_index.slots ? (size_t)t->node_index.mask + 1 : 0) +
                    (t->location_index.slots ? (size_t)t->location_index.mask + 1 : 0);
     return sizeof *stacks + t->node_capacity * sizeof *t->nodes + t->location_capacity * sizeof *t->locations +
+           t->name_capacity * sizeof *t->names + t->name_count * sizeof **t->names +
            t->binary_capacity * sizeof *t->binaries + slots * sizeof(uint32_t);
 }

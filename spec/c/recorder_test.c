@@ -24,7 +24,7 @@ static void sample(si__recorder *r, const si__space *space, int64_t value_ns) {
     static const uint64_t pcs[] = {0x1000, 0x2000};
     const si__drained_event event = {
         .type = SI__EVENT_CPU, .time_ns = now_ns(), .value = value_ns, .count = 1, .frame_count = 2, .pcs = pcs};
-    si__recorder_event(r, space, &event);
+    si__recorder_event(r, NULL, space, &event);
 }
 
 static void fail_in(si__recorder *r, const si__space *space, si__event_type type, int64_t value, const char *text,
@@ -32,7 +32,7 @@ static void fail_in(si__recorder *r, const si__space *space, si__event_type type
     static const uint64_t pcs[] = {0x3000};
     const si__drained_event event = {
         .type = type, .value = value, .count = 1, .frame_count = 1, .pcs = pcs, .text = text, .text_bytes = bytes};
-    si__recorder_event(r, space, &event);
+    si__recorder_event(r, NULL, space, &event);
 }
 
 static void forget(si__unresolved_list *list) {
@@ -72,14 +72,14 @@ static void every_closer_look_goes_out(void **state) {
     (void)state;
     si__recorder *r = si__recorder_new(0);
     sample(r, &nowhere, 1);
-    si__recorder_focus(r, "first", "", 120000); /* with the past */
+    si__recorder_focus(r, SI__PROFILE_CPU, "first", "", 120000); /* with the past */
     sample(r, &nowhere, 2);
-    si__recorder_focus(r, "second", "import", 0); /* ends the first */
+    si__recorder_focus(r, SI__PROFILE_CPU, "second", "import", 0); /* ends the first */
     sample(r, &nowhere, 4);
-    si__recorder_focus_end(r);
-    si__recorder_focus_end(r);
-    assert_false(si__recorder_focused(r));
-    si__recorder_focus(r, "third", NULL, 0);
+    si__recorder_focus_end(r, SI__PROFILE_CPU);
+    si__recorder_focus_end(r, SI__PROFILE_CPU);
+    assert_false(si__recorder_focused(r, SI__PROFILE_CPU));
+    si__recorder_focus(r, SI__PROFILE_CPU, "third", NULL, 0);
     sample(r, &nowhere, 8);
     si__report *report = si__report_new();
     si__unresolved_list list;
@@ -99,7 +99,7 @@ static void every_closer_look_goes_out(void **state) {
     forget(&list);
     si__report_free(report);
     sample(r, &nowhere, 16);
-    si__recorder_focus_end(r);
+    si__recorder_focus_end(r, SI__PROFILE_CPU);
     report = si__report_new();
     assert_int_equal(si__recorder_cut(r, noon_ms, 1, report, &list), 0);
     assert_int_equal(report->profile_count, 2);
@@ -107,7 +107,8 @@ static void every_closer_look_goes_out(void **state) {
     assert_int_equal(list.items[1].raw->total_value, 24);
     forget(&list);
     si__report_free(report);
-    for (int i = 0; i < 100; i++) si__recorder_focus(r, "again", "", 0); /* nobody fetches them: bounded */
+    for (int i = 0; i < 100; i++)
+        si__recorder_focus(r, SI__PROFILE_CPU, "again", "", 0); /* nobody fetches them: bounded */
     report = si__report_new();
     assert_int_equal(si__recorder_cut(r, noon_ms, 1, report, &list), 0);
     assert_int_equal(report->profile_count, 9);
@@ -232,9 +233,9 @@ static void a_full_stack_table_is_not_collected_at_every_event(void **state) {
         for (uint64_t f = 0; f < 128; f++) pcs[f] = 0x10000 + i * 131072 + f * 64;
         si__drained_event event = {
             .type = SI__EVENT_CPU, .time_ns = before, .value = 1, .count = 1, .frame_count = 128, .pcs = pcs};
-        si__recorder_event(r, &space, &event);
+        si__recorder_event(r, NULL, &space, &event);
     }
-    si__rawprofile *raw = si__recorder_whole_run(r);
+    si__rawprofile *raw = si__recorder_whole_run(r, SI__PROFILE_CPU);
     assert_int_equal(raw->total_count, 20000);
     si__rawprofile_free(raw);
     si__recorder_free(r);

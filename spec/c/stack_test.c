@@ -207,7 +207,7 @@ static void a_full_table_says_so_and_recovers(void **state) {
     uint32_t node = si__stacks_intern(stacks, w.space, kept, 2, 0);
     si__profile_add(profile, node, 7, 1);
     si__profile *const live[] = {profile};
-    assert_int_equal(si__stacks_collect(stacks, live, 1), 0);
+    assert_int_equal(si__stacks_collect(stacks, live, 1, NULL, 0), 0);
     assert_int_equal(si__stacks_node_count(stacks), 4);
     assert_int_equal(si__profile_at(profile, 0)->node, si__stacks_intern(stacks, w.space, kept, 2, 0));
     assert_int_equal(si__profile_total_value(profile), 7);
@@ -311,7 +311,7 @@ static int build(void) {
         refused = si__stacks_refused(stacks);
         raw = si__rawprofile_new(stacks, profile);
         if (raw) assert_int_equal(raw->total_value, 400);
-        whole = raw && si__stacks_collect(stacks, &profile, 1) == 0;
+        whole = raw && si__stacks_collect(stacks, &profile, 1, NULL, 0) == 0;
     }
     if (w.binaries) whole = whole && si__binaries_count(w.binaries) == 2 && refused == 0;
     whole = whole && si__profile_count(profile) == 400; /* the ones the root had to take show as fewer */
