@@ -1,5 +1,4 @@
-/* Routes: alerts with their deliveries, acknowledgement, silences, annotations. Workers' threads; changes on the
- * writer's. */
+/* Routes: alerts with their deliveries, acknowledgement, silences. Workers' threads; changes on the writer's. */
 #include <si/si.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +6,12 @@
 #include "audit.h"
 #include "clock.h"
 #include "handlers.h"
-#include "key.h"
 #include "series.h"
 
 #define ALERTS 500
+#define DELIVERIES 500
+#define SILENCES 500
+#define SHORT_LOG 20 /* deliveries told with each alert of a list */
 
 /* ---- Writing alerts ---- */
 
@@ -24,12 +25,12 @@
     " AND coalesce(silence.severity,alert.severity)=alert.severity)"                                                   \
     " FROM alert JOIN app ON app.id=alert.app "
 
-static void put_deliveries(si__request *request, si__json_writer *json, int64_t alert) {
+static void put_deliveries(si__request *request, si__json_writer *json, int64_t alert, int64_t limit) {
     si__db *db = &request->reader->db;
     sqlite3_stmt *read =
-        si__db_prepare(db, "SELECT destination,state,error,attempts,time_ms FROM delivery WHERE alert=?"
-                           " ORDER BY id DESC LIMIT 20");
-    si__db_bind(read, "i", alert);
+        si__db_prepare(db, "SELECT destination,delivery.state,error,attempts,time_ms,about FROM delivery JOIN outbox ON"
+                           " outbox.id=delivery.outbox WHERE delivery.alert=? ORDER BY delivery.id DESC LIMIT ?");
+    si__db_bind(read, "ii", alert, limit);
     si__json_array_begin(json, "deliveries");
     while (si__db_step(db, read) == 1) {
         si__json_object_begin(json, NULL);
@@ -38,12 +39,14 @@ static void put_deliveries(si__request *request, si__json_writer *json, int64_t 
         si__json_put_string(json, "error", si__db_text(read, 2));
         si__json_put_int(json, "attempts", sqlite3_column_int64(read, 3));
         si__json_put_int(json, "time_ms", sqlite3_column_int64(read, 4));
+        si__json_put_string(json, "about", si__db_text(read, 5));
         si__json_object_end(json);
     }
     si__json_array_end(json);
 }
 
-static void put_alert(si__request *request, si__json_writer *json, const char *key, sqlite3_stmt *row) {
+static void put_alert(si__request *request, si__json_writer *json, const char *key, sqlite3_stmt *row,
+                      int64_t deliveries) {
     static const char *const texts[] = {"fingerprint", "rule", "subject", "severity", "summary", "runbook",
                                         "detail",      "app",  "env",     "host",     "state"};
     static const char *const times[] = {"started_ms", "fired_ms", "resolved_ms"};
@@ -64,7 +67,7 @@ static void put_alert(si__request *request, si__json_writer *json, const char *k
     else
         si__json_put_number(json, "value", sqlite3_column_double(row, 18));
     si__json_put_bool(json, "silenced", sqlite3_column_int(row, 19));
-    put_deliveries(request, json, sqlite3_column_int64(row, 0));
+    put_deliveries(request, json, sqlite3_column_int64(row, 0), deliveries);
     si__json_object_end(json);
 }
 
@@ -72,7 +75,7 @@ void si__alert_write(si__request *request, si__json_writer *json, const char *ke
     si__db *db = &request->reader->db;
     sqlite3_stmt *read = si__db_prepare(db, ALERT_COLUMNS "WHERE alert.id=?2");
     if (si__db_step(db, si__db_bind(read, "ii", si__clock_unix_ms(), alert)) != 1) return;
-    put_alert(request, json, key, read);
+    put_alert(request, json, key, read, DELIVERIES);
     sqlite3_reset(read);
 }
 
@@ -82,7 +85,7 @@ void si__alerts_write_firing(si__request *request, si__json_writer *json, int64_
         db, ALERT_COLUMNS "WHERE alert.app=?2 AND alert.state='firing' ORDER BY started_ms DESC LIMIT 50");
     si__db_bind(read, "ii", si__clock_unix_ms(), app);
     si__json_array_begin(json, "alerts");
-    while (si__db_step(db, read) == 1) put_alert(request, json, NULL, read);
+    while (si__db_step(db, read) == 1) put_alert(request, json, NULL, read, SHORT_LOG);
     si__json_array_end(json);
 }
 
@@ -102,7 +105,7 @@ void si__handle_alerts(si__request *request) {
     si__json_writer json = {0};
     si__json_object_begin(&json, NULL);
     si__json_array_begin(&json, "alerts");
-    while (si__db_step(db, read) == 1) put_alert(request, &json, NULL, read);
+    while (si__db_step(db, read) == 1) put_alert(request, &json, NULL, read, SHORT_LOG);
     si__json_array_end(&json);
     si__json_object_end(&json);
     si__answer_json(request, 200, &json);
@@ -136,6 +139,14 @@ static int too_long(si__request *request, const si__json *body, const char *fiel
     return 1;
 }
 
+static void answer_alert(si__request *request, int64_t id) {
+    si__json_writer json = {0};
+    si__json_object_begin(&json, NULL);
+    si__alert_write(request, &json, "alert", id);
+    si__json_object_end(&json);
+    si__answer_json(request, 200, &json);
+}
+
 static int ack_apply(si__tx *tx, void *arg) {
     change *c = arg;
     sqlite3_stmt *update = si__db_prepare(tx->db, "UPDATE alert SET acked_by=?,acked_ms=?,ack_comment=? WHERE id=?");
@@ -154,13 +165,68 @@ void si__handle_alert_ack(si__request *request) {
     c.body = body;
     if (!too_long(request, body, "comment") && !si__request_write(request, ack_apply, &c)) {
         refresh(request);
-        si__json_writer json = {0};
-        si__json_object_begin(&json, NULL);
-        si__alert_write(request, &json, "alert", c.id);
-        si__json_object_end(&json);
-        si__answer_json(request, 200, &json);
+        answer_alert(request, c.id);
     }
     si__json_free(body);
+}
+
+static int unack_apply(si__tx *tx, void *arg) {
+    change *c = arg;
+    sqlite3_stmt *update =
+        si__db_prepare(tx->db, "UPDATE alert SET acked_by=NULL,acked_ms=NULL,ack_comment=NULL WHERE id=?");
+    int failed = si__db_run(tx->db, si__db_bind(update, "i", c->id));
+    if (!failed && sqlite3_changes(tx->db->sql) == 0) failed = SI_ENOTFOUND;
+    return failed ? failed
+                  : si__audit(tx, c->request->user.email, "acknowledgement taken back", c->request->parameter,
+                              c->request->address);
+}
+
+void si__handle_alert_unack(si__request *request) {
+    change c = {request, NULL, id_of(request)};
+    if (!c.id || si__request_write(request, unack_apply, &c)) return;
+    refresh(request);
+    answer_alert(request, c.id);
+}
+
+void si__handle_alert(si__request *request) {
+    si__db *db = &request->reader->db;
+    int64_t id = id_of(request);
+    sqlite3_stmt *find = si__db_prepare(db, "SELECT 1 FROM alert WHERE id=?");
+    if (!id) return;
+    if (si__db_int(db, si__db_bind(find, "i", id), 0))
+        answer_alert(request, id);
+    else
+        si__answer_failure(request, SI_ENOTFOUND);
+}
+
+/* ---- The delivery log ---- */
+
+void si__handle_deliveries(si__request *request) {
+    static const char *const texts[] = {"rule", "subject", "app", "env", "about", "destination", "state", "error"};
+    si__db *db = &request->reader->db;
+    sqlite3_stmt *read = si__db_prepare(
+        db,
+        "SELECT delivery.id,delivery.alert,attempts,time_ms,rule,subject,app.name,app.environment,about,destination,"
+        "delivery.state,error FROM delivery JOIN outbox ON outbox.id=delivery.outbox"
+        " JOIN alert ON alert.id=delivery.alert JOIN app ON app.id=alert.app WHERE (?1='' OR app.name=?1)"
+        " AND (?2='' OR app.environment=?2) AND (?3='' OR delivery.state=?3) ORDER BY delivery.id DESC LIMIT ?4");
+    si__db_bind(read, "sssi", si__request_argument(request, "app", ""), si__request_argument(request, "env", ""),
+                si__request_argument(request, "state", ""), (int64_t)DELIVERIES);
+    si__json_writer json = {0};
+    si__json_object_begin(&json, NULL);
+    si__json_array_begin(&json, "deliveries");
+    while (si__db_step(db, read) == 1) {
+        si__json_object_begin(&json, NULL);
+        si__json_put_int(&json, "id", sqlite3_column_int64(read, 0));
+        si__json_put_int(&json, "alert", sqlite3_column_int64(read, 1));
+        si__json_put_int(&json, "attempts", sqlite3_column_int64(read, 2));
+        si__json_put_int(&json, "time_ms", sqlite3_column_int64(read, 3));
+        for (int i = 0; i < 8; i++) si__json_put_string(&json, texts[i], si__db_text(read, 4 + i));
+        si__json_object_end(&json);
+    }
+    si__json_array_end(&json);
+    si__json_object_end(&json);
+    si__answer_json(request, 200, &json);
 }
 
 /* ---- Silences ---- */
@@ -172,9 +238,10 @@ void si__handle_silences(si__request *request) {
     si__json_object_begin(&json, NULL);
     si__json_array_begin(&json, "silences");
     sqlite3_stmt *read = si__db_prepare(
-        db, "SELECT rule,app,environment,host,severity,id,created_ms,until_ms,author,comment FROM silence"
-            " WHERE until_ms>? ORDER BY until_ms");
-    si__db_bind(read, "i", si__clock_unix_ms());
+        db, "SELECT rule,app,environment,host,severity,id,created_ms,until_ms,author,comment,until_ms>?1 FROM silence"
+            " WHERE until_ms>?1 OR ?2 ORDER BY CASE WHEN ?2 THEN -id ELSE until_ms END LIMIT ?3");
+    int64_t all = !strcmp(si__request_argument(request, "all", ""), "1");
+    si__db_bind(read, "iii", si__clock_unix_ms(), all, (int64_t)SILENCES);
     while (si__db_step(db, read) == 1) {
         si__json_object_begin(&json, NULL);
         si__json_put_int(&json, "id", sqlite3_column_int64(read, 5));
@@ -186,6 +253,7 @@ void si__handle_silences(si__request *request) {
         si__json_put_int(&json, "until_ms", sqlite3_column_int64(read, 7));
         si__json_put_string(&json, "created_by", si__db_text(read, 8));
         si__json_put_string(&json, "comment", si__db_text(read, 9));
+        si__json_put_bool(&json, "active", sqlite3_column_int(read, 10));
         si__json_object_end(&json);
     }
     si__json_array_end(&json);
@@ -253,75 +321,4 @@ static int silence_end_apply(si__tx *tx, void *arg) {
 void si__handle_silence_end(si__request *request) {
     change c = {request, NULL, id_of(request)};
     if (c.id && !si__request_write(request, silence_end_apply, &c)) si__answer_nothing(request);
-}
-
-/* ---- Annotations ---- */
-
-void si__annotations_write(si__request *request, si__json_writer *json, const si__range *range) {
-    si__db *db = &request->reader->db;
-    sqlite3_stmt *read =
-        si__db_prepare(db, "SELECT id,time_ms,kind,text,author FROM annotation WHERE app=? AND time_ms>=?"
-                           " AND time_ms<? ORDER BY time_ms LIMIT 500");
-    si__db_bind(read, "iii", range->app, range->from_ms, range->to_ms);
-    si__json_array_begin(json, "annotations");
-    while (si__db_step(db, read) == 1) {
-        si__json_object_begin(json, NULL);
-        si__json_put_int(json, "id", sqlite3_column_int64(read, 0));
-        si__json_put_int(json, "time_ms", sqlite3_column_int64(read, 1));
-        si__json_put_string(json, "kind", si__db_text(read, 2));
-        si__json_put_string(json, "text", si__db_text(read, 3));
-        si__json_put_string(json, "author", si__db_text(read, 4));
-        si__json_object_end(json);
-    }
-    si__json_array_end(json);
-}
-
-void si__handle_annotations(si__request *request) {
-    si__range range;
-    if (si__request_range(request, &range)) return;
-    si__json_writer json = {0};
-    si__json_object_begin(&json, NULL);
-    si__annotations_write(request, &json, &range);
-    si__json_object_end(&json);
-    si__answer_json(request, 200, &json);
-}
-
-static int annotation_apply(si__tx *tx, void *arg) {
-    change *c = arg;
-    sqlite3_stmt *find = si__db_prepare(tx->db, "SELECT id FROM app WHERE name=? AND environment=?");
-    si__db_bind(find, "ss", si__json_get_string(c->body, "app", ""), si__json_get_string(c->body, "env", ""));
-    int64_t app = si__db_int(tx->db, find, 0);
-    if (!app) return SI_ENOTFOUND;
-    sqlite3_stmt *insert =
-        si__db_prepare(tx->db, "INSERT INTO annotation(app,time_ms,kind,text,author) VALUES(?,?,?,?,?)");
-    si__db_bind(insert, "iisss", app, si__json_get_integer(c->body, "time_ms", tx->now_ms),
-                si__json_get_string(c->body, "kind", "note"), si__json_get_string(c->body, "text", ""),
-                c->request->user.email);
-    int failed = si__db_run(tx->db, insert);
-    c->id = sqlite3_last_insert_rowid(tx->db->sql);
-    return failed ? failed
-                  : si__audit(tx, c->request->user.email, "annotation made", si__json_get_string(c->body, "text", ""),
-                              c->request->address);
-}
-
-void si__handle_annotation_make(si__request *request) {
-    si__json *body;
-    if (si__request_body(request, &body)) return;
-    change c = {request, body, 0};
-    const char *kind = si__json_get_string(body, "kind", "note");
-    int64_t time_ms = si__json_get_integer(body, "time_ms", 1);
-    if (!si__key_is_name(kind) || strlen(kind) > 32)
-        si__answer_error(request, 400, "invalid", "A kind is a short word such as deploy or note.", "kind");
-    else if (time_ms <= 0 || time_ms > 253402300799000ll)
-        si__answer_error(request, 400, "invalid", "A time is a number of milliseconds since 1970.", "time_ms");
-    else if (!*si__json_get_string(body, "text", ""))
-        si__answer_error(request, 400, "invalid", "An annotation has a text.", "text");
-    else if (!too_long(request, body, "text") && !si__request_write(request, annotation_apply, &c)) {
-        si__json_writer json = {0};
-        si__json_object_begin(&json, NULL);
-        si__json_put_int(&json, "id", c.id);
-        si__json_object_end(&json);
-        si__answer_json(request, 201, &json);
-    }
-    si__json_free(body);
 }

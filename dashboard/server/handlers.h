@@ -34,6 +34,11 @@ void si__handle_search(si__request *request);      /* handle_search.c */
 void si__handle_movers(si__request *request);      /* movers.c */
 void si__handle_bottlenecks(si__request *request); /* handle_bottlenecks.c */
 
+void si__handle_source(si__request *request); /* handle_source.c */
+void si__handle_source_files(si__request *request);
+void si__handle_source_upload(si__request *request);
+void si__handle_source_delete(si__request *request);
+
 void si__handle_snapshots(si__request *request); /* handle_snapshots.c */
 void si__handle_snapshot(si__request *request);
 void si__handle_snapshot_make(si__request *request);
@@ -54,11 +59,16 @@ void si__handle_health(si__request *request);
 
 void si__handle_alerts(si__request *request); /* handle_alerts.c */
 void si__handle_alert_ack(si__request *request);
+void si__handle_alert_unack(si__request *request);
+void si__handle_alert(si__request *request);
+void si__handle_deliveries(si__request *request);
 void si__handle_silences(si__request *request);
 void si__handle_silence_make(si__request *request);
 void si__handle_silence_end(si__request *request);
-void si__handle_annotations(si__request *request);
+
+void si__handle_annotations(si__request *request); /* handle_annotations.c */
 void si__handle_annotation_make(si__request *request);
+void si__handle_annotation_delete(si__request *request);
 
 void si__handle_self(si__request *request); /* handle_self.c */
 void si__handle_metrics(si__request *request);

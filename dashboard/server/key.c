@@ -8,9 +8,13 @@
 
 #include "audit.h"
 #include "handlers.h"
+#include "server.h"
 #include "session.h"
 
 #define ID_HEX 16
+#define MOST_LIVE 2 /* the old one and the next */
+
+static const char *const purposes[] = {"report", "read"};
 
 int si__key_is_name(const char *text) {
     size_t length = strlen(text);
@@ -25,16 +29,21 @@ int si__key_make_apply(si__tx *tx, void *arg) {
     uint8_t id[ID_HEX / 2], hash[32];
     char secret[SI__SECRET_HEX], target[300];
     int64_t app;
+    sqlite3_stmt *live = si__db_prepare(tx->db, "SELECT count(*) FROM agent_key WHERE app=? AND environment=?"
+                                                " AND purpose=? AND revoked_ms IS NULL");
+    si__db_bind(live, "sss", key->app, key->environment, purposes[key->purpose]);
+    if (key->most_live && si__db_int(tx->db, live, 0) >= key->most_live) return SI_EEXIST;
     randombytes_buf(id, sizeof id);
     sodium_bin2hex(key->id, sizeof key->id, id, sizeof id);
     si__secret_make(secret);
     snprintf(key->key, sizeof key->key, "si_%s_%s", key->id, secret);
     si__secret_hash(key->key, hash);
     int failed = si__store_app(tx, key->app, key->environment, &app);
-    sqlite3_stmt *insert = si__db_prepare(
-        tx->db, "INSERT INTO agent_key(id,hash,app,environment,label,created_ms,created_by) VALUES(?,?,?,?,?,?,?)");
-    si__db_bind(insert, "sbsssis", key->id, hash, sizeof hash, key->app, key->environment, key->label, tx->now_ms,
-                key->author);
+    sqlite3_stmt *insert =
+        si__db_prepare(tx->db, "INSERT INTO agent_key(id,hash,app,environment,label,created_ms,created_by,purpose)"
+                               " VALUES(?,?,?,?,?,?,?,?)");
+    si__db_bind(insert, "sbsssiss", key->id, hash, sizeof hash, key->app, key->environment, key->label, tx->now_ms,
+                key->author, purposes[key->purpose]);
     failed = failed ? failed : si__db_run(tx->db, insert);
     snprintf(target, sizeof target, "%s for %s/%s", key->id, key->app, key->environment);
     return failed ? failed : si__audit(tx, key->author, "agent key made", target, key->address);
@@ -42,16 +51,21 @@ int si__key_make_apply(si__tx *tx, void *arg) {
 
 int si__key_check(si__reader *reader, const char *key, int64_t *app, char *app_name, char *environment,
                   size_t name_bytes, char id[17]) {
+    return si__key_check_for(reader, key, SI__KEY_REPORTS, app, app_name, environment, name_bytes, id);
+}
+
+int si__key_check_for(si__reader *reader, const char *key, si__key_purpose purpose, int64_t *app, char *app_name,
+                      char *environment, size_t name_bytes, char id[17]) {
     static const uint8_t nothing[32] = {0};
     uint8_t stored[32], given[32];
     if (strncmp(key, "si_", 3) != 0 || strlen(key) != 3 + ID_HEX + 1 + SI__SECRET_HEX - 1 || key[3 + ID_HEX] != '_')
         return SI_EAUTH;
     snprintf(id, 17, "%.16s", key + 3);
     sqlite3_stmt *read =
-        si__db_prepare(&reader->db, "SELECT hash,app,environment,revoked_ms FROM agent_key WHERE id=?");
+        si__db_prepare(&reader->db, "SELECT hash,app,environment,revoked_ms,purpose FROM agent_key WHERE id=?");
     int found = si__db_step(&reader->db, si__db_bind(read, "s", id));
     if (found < 0) return found;
-    int usable = found == 1 && sqlite3_column_bytes(read, 0) == 32;
+    int usable = found == 1 && sqlite3_column_bytes(read, 0) == 32 && !strcmp(si__db_text(read, 4), purposes[purpose]);
     memcpy(stored, usable ? sqlite3_column_blob(read, 0) : nothing, 32);
     int revoked = found == 1 && sqlite3_column_type(read, 3) != SQLITE_NULL;
     if (found == 1) {
@@ -79,15 +93,16 @@ void si__handle_keys(si__request *request) {
     si__json_writer json = {0};
     si__json_object_begin(&json, NULL);
     si__json_array_begin(&json, "keys");
-    sqlite3_stmt *read =
-        si__db_prepare(db, "SELECT id,app,environment,label,created_ms,created_by,revoked_ms,used_ms FROM agent_key"
-                           " ORDER BY app,environment,created_ms");
+    sqlite3_stmt *read = si__db_prepare(
+        db, "SELECT id,app,environment,label,created_ms,created_by,revoked_ms,used_ms,purpose FROM agent_key"
+            " ORDER BY app,environment,created_ms");
     while (si__db_step(db, read) == 1) {
         si__json_object_begin(&json, NULL);
         si__json_put_string(&json, "id", si__db_text(read, 0));
         si__json_put_string(&json, "app", si__db_text(read, 1));
         si__json_put_string(&json, "environment", si__db_text(read, 2));
         si__json_put_string(&json, "label", si__db_text(read, 3));
+        si__json_put_string(&json, "purpose", si__db_text(read, 8));
         si__json_put_int(&json, "created_ms", sqlite3_column_int64(read, 4));
         si__json_put_string(&json, "created_by", si__db_text(read, 5));
         for (int i = 6; i < 8; i++) {
@@ -112,18 +127,34 @@ static void answer_key(si__request *request, const si__new_key *key) {
     si__json_put_string(&json, "app", key->app);
     si__json_put_string(&json, "environment", key->environment);
     si__json_put_string(&json, "label", key->label);
+    si__json_put_string(&json, "purpose", purposes[key->purpose]);
     si__json_object_end(&json);
     si__answer_json(request, 201, &json);
+}
+
+static void make_key(si__request *request, si__new_key *key) {
+    int failed = si__writer_call(si__store_writer(request->server->store), si__key_make_apply, key);
+    if (failed == SI_EEXIST)
+        si__answer_error(request, 409, "two_live",
+                         "There are two keys already, the old one and the next: revoke one of them first.", NULL);
+    else if (failed)
+        si__answer_failure(request, failed);
+    else
+        answer_key(request, key);
 }
 
 void si__handle_key_make(si__request *request) {
     si__json *body;
     if (si__request_body(request, &body)) return;
+    const char *purpose = si__json_get_string(body, "purpose", purposes[SI__KEY_REPORTS]);
+    int reads = !strcmp(purpose, purposes[SI__KEY_READS]);
     si__new_key key = {.app = si__json_get_string(body, "app", ""),
                        .environment = si__json_get_string(body, "environment", ""),
                        .label = si__json_get_string(body, "label", ""),
                        .author = request->user.email,
-                       .address = request->address};
+                       .address = request->address,
+                       .purpose = reads ? SI__KEY_READS : SI__KEY_REPORTS,
+                       .most_live = MOST_LIVE};
     if (!si__key_is_name(key.app))
         si__answer_error(request, 400, "invalid", "An application's name has 1 to 100 characters, and no slash.",
                          "app");
@@ -132,8 +163,10 @@ void si__handle_key_make(si__request *request) {
                          "environment");
     else if (strlen(key.label) > 200)
         si__answer_error(request, 400, "invalid", "A label has at most 200 characters.", "label");
-    else if (!si__request_write(request, si__key_make_apply, &key))
-        answer_key(request, &key);
+    else if (!reads && strcmp(purpose, purposes[SI__KEY_REPORTS]) != 0)
+        si__answer_error(request, 400, "invalid", "A key is to report or to read.", "purpose");
+    else
+        make_key(request, &key);
     si__json_free(body);
 }
 

@@ -20,6 +20,7 @@ void si__options_help(FILE *out) {
           "only\n"
           "  --rules DIR          rules that run at the dashboard, and routing (default: the built-in ones)\n"
           "  --channels FILE      JSON: where notifications go, with their secrets\n"
+          "  --sources DIR        source files of the programs, to show beside profiles: DIR/APP/path or DIR/path\n"
           "  --public-url URL     how people reach the page, for links in notifications and set-up links\n"
           "  --retention-days N   how long telemetry is kept (30)\n"
           "  --max-bytes N        the oldest telemetry goes when the store is larger; K, M, G may follow (no limit)\n"
@@ -99,6 +100,8 @@ static int set_option(si__options *options, const char *name, const char *value,
         failed = parse_listen(options, value, error, error_bytes);
     else if (serving && !strcmp(name, "--rules"))
         options->rules_dir = value;
+    else if (serving && !strcmp(name, "--sources") && *value)
+        options->sources_dir = value;
     else if (serving && !strcmp(name, "--channels"))
         options->channels_file = value;
     else if (serving && !strcmp(name, "--retention-days"))
@@ -124,9 +127,9 @@ static int set_option(si__options *options, const char *name, const char *value,
 }
 
 static int takes_value(const char *name) {
-    static const char *const names[] = {"--listen",    "--data",         "--rules", "--channels", "--retention-days",
-                                        "--max-bytes", "--rollup-after", "--app",   "--env",      "--label",
-                                        "--public-url"};
+    static const char *const names[] = {"--listen",     "--data",         "--rules", "--channels", "--retention-days",
+                                        "--max-bytes",  "--rollup-after", "--app",   "--env",      "--label",
+                                        "--public-url", "--sources"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(name, names[i])) return 1;
     return 0;

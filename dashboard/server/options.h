@@ -18,7 +18,7 @@ typedef struct si__options { /* strings are borrowed from argv */
     si__command command;
     char listen_host[64]; /* an IPv4 or IPv6 address, without brackets */
     uint16_t listen_port;
-    const char *data_dir, *rules_dir, *channels_file, *public_url;
+    const char *data_dir, *rules_dir, *channels_file, *public_url, *sources_dir;
     int64_t retention_days, rollup_after_s; /* 0: the store's defaults */
     uint64_t max_bytes;
     int behind_tls_proxy, no_self;

@@ -99,7 +99,16 @@ void si__answer_failure(si__request *request, int error) {
 int si__request_app(si__request *request, int64_t *app) {
     const char *name = si__request_argument(request, "app", ""),
                *environment = si__request_argument(request, "env", "");
+    if (request->key_app && !*name && !*environment) { /* a key says which application it is for */
+        *app = request->key_app;
+        return SI_OK;
+    }
     *app = si__read_app(request->reader, name, environment);
+    if (request->key_app && *app != request->key_app) {
+        si__answer_error(request, 403, "wrong_app", "The key is for another application or environment.",
+                         *name ? "env" : "app");
+        return SI_EAUTH;
+    }
     if (*app) return SI_OK;
     si__answer_error(request, 404, "not_found",
                      "No application of that name has a key or has reported in this environment.",

@@ -19,8 +19,9 @@ typedef enum si__role { /* what a route asks for; the three for people are in ri
                         SI__ROLE_VIEWER,
                         SI__ROLE_EDITOR,
                         SI__ROLE_ADMIN,
-                        SI__ROLE_AGENT,  /* an agent key, checked by the handler */
-                        SI__ROLE_SCRAPER /* loopback, a session or an agent key */
+                        SI__ROLE_AGENT,   /* an agent key, checked by the handler */
+                        SI__ROLE_SCRAPER, /* loopback, a session or an agent key */
+                        SI__ROLE_DEPLOYER /* an editor, or an agent key for its own application */
 } si__role;
 
 const char *si__role_name(si__role role);  /* "viewer", "editor", "admin" */
@@ -45,9 +46,10 @@ typedef struct si__request {
     size_t body_length, body_capacity;
     int refused_status; /* not 0: the body is read but not kept, then this is the answer */
     si__reader *reader; /* while a handler runs */
-    si__user user;
-    char token[65];   /* the session cookie; "" none. Secret */
-    char address[64]; /* of the client */
+    si__user user;      /* of a key: no id, its name as the address */
+    int64_t key_app;    /* of the agent key or reading key that came instead of a session; 0: none */
+    char token[65];     /* the session cookie; "" none. Secret */
+    char address[64];   /* of the client */
     int64_t started_ns;
     int dispatched; /* was given to the workers */
     /* the answer */

@@ -9,6 +9,7 @@ typedef struct si__route {
     si__role role;             /* the least that is needed */
     size_t body_limit;         /* bytes; 0: no body */
     void (*handler)(si__request *request);
+    int of_app; /* 1: answers about the one application of app and env; a reading key of that one may ask too */
 } si__route;
 
 /* The route for a request; fills parameter. NULL: none; then *other_method says whether the path exists with another

@@ -89,28 +89,77 @@ static void gzip_answer(si__request *request) {
 
 /* ---- Handling, on workers ---- */
 
-static int may_scrape(si__request *request) {
+typedef struct key_touch {
+    si__write write;
+    char id[17];
+} key_touch;
+
+static int key_touch_apply(si__tx *tx, void *arg) {
+    return si__key_used(tx, ((key_touch *)arg)->id);
+}
+
+static void key_touch_done(void *arg, int result) {
+    (void)result; /* the next use is noted */
+    free(arg);
+}
+
+/* Notes that a key was used, some time soon. */
+static void touch_key(si__request *request, const char id[17]) {
+    key_touch *touch = calloc(1, sizeof *touch);
+    if (!touch) return;
+    memcpy(touch->id, id, sizeof touch->id);
+    touch->write = (si__write){.apply = key_touch_apply, .done = key_touch_done, .arg = touch};
+    if (si__writer_submit(si__store_writer(request->server->store), &touch->write)) free(touch);
+}
+
+/* A key instead of a session: 1 when it came and is good for the purpose. Its application is the only one that it may
+ * ask for or change. */
+static int take_key(si__request *request, si__key_purpose purpose) {
     int64_t app;
     char name[128], environment[128], id[17];
+    const char *header = si__request_header(request, "Authorization");
+    if (!header || strncmp(header, "Bearer ", 7) != 0 ||
+        si__key_check_for(request->reader, header + 7, purpose, &app, name, environment, sizeof name, id))
+        return 0;
+    touch_key(request, id);
+    request->key_app = app;
+    request->user = (si__user){0}; /* a session beside it counts for nothing */
+    snprintf(request->user.email, sizeof request->user.email, "key %s", id);
+    return 1;
+}
+
+static int may_scrape(si__request *request) {
     if (request->user.id) return 1;
     if (!request->server->options->behind_tls_proxy && si__options_is_loopback(request->address)) return 1;
-    const char *header = si__request_header(request, "Authorization");
-    return header && !strncmp(header, "Bearer ", 7) &&
-           !si__key_check(request->reader, header + 7, &app, name, environment, sizeof name, id);
+    return take_key(request, SI__KEY_REPORTS) || take_key(request, SI__KEY_READS);
+}
+
+static int is_allowed(si__request *request) {
+    const si__route *route = request->route;
+    switch (route->role) {
+    case SI__ROLE_SCRAPER:
+        return may_scrape(request);
+    case SI__ROLE_DEPLOYER:
+        return request->user.role >= SI__ROLE_EDITOR || take_key(request, SI__KEY_REPORTS);
+    default:
+        return request->user.role >= route->role || (route->of_app && take_key(request, SI__KEY_READS));
+    }
 }
 
 /* 1: go on; 0: answered. */
 static int check_access(si__request *request) {
     const si__route *route = request->route;
-    int allowed = route->role == SI__ROLE_SCRAPER ? may_scrape(request) : request->user.role >= route->role;
+    int allowed = is_allowed(request);
     if (!allowed && !request->user.id)
         si__answer_error(request, 401, "sign_in", "Sign in first.", NULL);
     else if (!allowed) {
         char message[80];
-        snprintf(message, sizeof message, "This needs the role %s.", si__role_name(route->role));
+        si__role needed = route->role == SI__ROLE_DEPLOYER ? SI__ROLE_EDITOR : route->role;
+        snprintf(message, sizeof message, "This needs the role %s.", si__role_name(needed));
         si__answer_error(request, 403, "role", message, NULL);
     }
-    return allowed && (!strcmp(route->method, "GET") || si__session_check_origin(request));
+    /* A key is in no browser: nobody can be made to send it. */
+    return allowed && (!strcmp(route->method, "GET") || request->key_app || si__session_check_origin(request));
 }
 
 static void handle_person(si__request *request) {
