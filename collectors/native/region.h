@@ -42,7 +42,8 @@ typedef enum si__event_type {
     SI__EVENT_CRASH = 4, /* value: signal number; text: description */
     SI__EVENT_ALLOC = 5, /* value: bytes, count: objects that the sample stands for; detail: its place in the live
                             table; text: its serial there, 8 bytes */
-    SI__EVENT_WAIT = 6,  /* value: ns waited, count: waits that the sample stands for; detail: si__wait_category */
+    SI__EVENT_WAIT = 6,  /* value: ns waited, count: waits that the sample stands for; detail: si__wait_category; text:
+                            si__wait_text (native/wait_call.h) */
     SI__EVENT_CALL = 7,  /* value: ns, count: calls that the sample stands for; detail: si__instrument_kind; text: the
                             instrument's name */
 } si__event_type;
@@ -134,14 +135,19 @@ typedef struct si__instrument {
 
 /* ---- What a thread waits in right now: so that a hang is seen while it lasts ---- */
 
-/* Guarded by `sequence`: odd while P writes. Index: the slot's. */
+/* Read with si__wait_now_read (native/wait_call.h). P, at the start of a wait: sequence + 1, the rest, `call`; at its
+   end it stores call 0 alone. Index: the slot's. */
 typedef struct si__wait_now {
-    _Atomic uint32_t sequence;
+    _Atomic uint32_t sequence;  /* P: grows by one with every wait; an event of that wait carries it */
     _Atomic uint32_t call;      /* P: which call it is (native/wait_call.h); 0: none */
     _Atomic uint64_t since_ns;  /* P: CLOCK_MONOTONIC */
     _Atomic uint64_t caller_pc; /* P: who called it */
     _Atomic uint64_t object;    /* P: what it waits for: address of the lock, descriptor; 0: not known */
+    _Atomic int32_t tid;        /* P: whose wait it is: a slot's next owner has not waited yet */
+    uint32_t pad[7];
 } si__wait_now;
+
+_Static_assert(sizeof(si__wait_now) == 64, "threads that wait share no cache line");
 
 /* ---- Tallies: exact counts of a thread's calls; ever growing, also across the slot's owners ---- */
 
