@@ -9,10 +9,16 @@
 
 typedef struct si__callsite {
     char name[160]; /* "function (module)" */
-    int64_t total;  /* value of everything below it, recursion counted once */
+    int64_t total;
 } si__callsite;
 
+typedef enum si__callsite_rule {
+    SI__CALLSITE_INCLUSIVE, /* a function's total: everything below it, recursion counted once */
+    SI__CALLSITE_ORIGIN /* a value belongs to the innermost function that is not part of a library for allocating (the
+                           C++ library's containers and operators, strdup, ...): one leak is one call site */
+} si__callsite_rule;
+
 /* The `cap` functions with the highest totals, highest first, into out. Returns how many. Any thread; allocates. */
-size_t si__callsites_top(const si__calltree *tree, si__callsite *out, size_t cap);
+size_t si__callsites_top(const si__calltree *tree, si__callsite_rule rule, si__callsite *out, size_t cap);
 
 #endif

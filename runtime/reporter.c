@@ -25,8 +25,10 @@ struct si__reporter {
     si__report *next;   /* points and alerts collect here */
     si__report *report; /* in the making */
     si__unresolved_list unresolved;
-    si__callsite callsites[CALLSITES];
-    size_t callsite_count;
+    struct { /* of each type's regular profile */
+        si__callsite items[CALLSITES];
+        size_t count;
+    } callsites[SI__PROFILE_TYPES];
     uint8_t *payload;
     size_t payload_bytes;
     si__spool_class klass;
@@ -160,6 +162,11 @@ static void encode_after(void *arg) {
     if (si__worker_submit(r->parts.worker, write_work, write_after, r) != 0) finish(r);
 }
 
+/* The type of a profile of the cadence; -1: a closer look, which history does not know. */
+static int regular_type(const si__report_profile *p) {
+    return strcmp(p->trigger, "cadence") == 0 ? si__profile_type_named(p->type) : -1;
+}
+
 /* Trees and call sites; everything that may take long. */
 static void resolve_work(void *arg) {
     si__reporter *r = arg;
@@ -168,23 +175,39 @@ static void resolve_work(void *arg) {
         *u->tree = si__resolve(u->raw, r->parts.symbolizer);
     }
     forget_unresolved(r);
-    r->callsite_count = 0;
-    if (r->report->profile_count && r->report->profiles[0].tree)
-        r->callsite_count = si__callsites_top(r->report->profiles[0].tree, r->callsites, CALLSITES);
+    for (size_t i = 0; i < r->report->profile_count; i++) {
+        const si__report_profile *p = &r->report->profiles[i];
+        int type = regular_type(p);
+        if (type < 0 || !p->tree) continue;
+        int heap = type == SI__PROFILE_HEAP || type == SI__PROFILE_ALLOC;
+        r->callsites[type].count = si__callsites_top(p->tree, heap ? SI__CALLSITE_ORIGIN : SI__CALLSITE_INCLUSIVE,
+                                                     r->callsites[type].items, CALLSITES);
+    }
 }
 
 static void add_history(si__reporter *r, si__series_kind kind, const char *name, double value) {
     if (isfinite(value)) si__history_add(r->parts.history, kind, name, r->now_ms, value);
 }
 
+/* What one unit of a rule's number is, in the profile's unit: docs/rules.md lists them. */
+static double rule_unit(const si__report_profile *p, int type) {
+    double seconds = (double)p->duration_ns / 1e9;
+    if (type == SI__PROFILE_CPU) return (double)p->duration_ns * p->cores / 100; /* a percent of what the cores had */
+    if (type == SI__PROFILE_HEAP) return 1;                                      /* bytes */
+    if (type == SI__PROFILE_ALLOC) return seconds;                               /* bytes a second */
+    return seconds * 1e6;                                                        /* milliseconds waited a second */
+}
+
 static void remember_profile(si__reporter *r, const si__report_profile *p) {
-    double percent_ns = (double)p->duration_ns * p->cores / 100; /* what a percent of the cores had to give */
-    if (!p->tree || percent_ns <= 0) return;
-    add_history(r, SI__SERIES_PROFILE, p->type, (double)si__calltree_total_value(p->tree) / percent_ns);
-    for (size_t i = 0; i < r->callsite_count; i++) {
+    int type = regular_type(p);
+    double unit = type < 0 ? 0 : rule_unit(p, type);
+    if (!p->tree || unit <= 0) return;
+    add_history(r, SI__SERIES_PROFILE, p->type, (double)si__calltree_total_value(p->tree) / unit);
+    for (size_t i = 0; i < r->callsites[type].count; i++) {
+        const si__callsite *site = &r->callsites[type].items[i];
         char name[200];
-        snprintf(name, sizeof name, "%s|%s", p->type, r->callsites[i].name);
-        add_history(r, SI__SERIES_CALLSITE, name, (double)r->callsites[i].total / percent_ns);
+        snprintf(name, sizeof name, "%s|%s", p->type, site->name);
+        add_history(r, SI__SERIES_CALLSITE, name, (double)site->total / unit);
     }
 }
 
@@ -230,7 +253,7 @@ static void remember_quiet_errors(si__reporter *r) {
 }
 
 static void remember(si__reporter *r) {
-    if (r->report->profile_count) remember_profile(r, &r->report->profiles[0]);
+    for (size_t i = 0; i < r->report->profile_count; i++) remember_profile(r, &r->report->profiles[i]);
     for (size_t i = 0; i < r->report->segment_count; i++) remember_segment(r, &r->report->segments[i]);
     remember_quiet_errors(r);
     for (size_t i = 0; i < r->report->error_count; i++) {
