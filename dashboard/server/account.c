@@ -111,7 +111,7 @@ void si__handle_session(si__request *request) {
 typedef struct signing { /* what the writes of this file share */
     si__request *request;
     const char *token, *email, *name, *hash; /* of the request; hash of the password */
-    const char *action;
+    const char *action, *browser;
     int64_t user;
     si__user signed_in;
     char session[SI__SECRET_HEX];
@@ -127,7 +127,7 @@ static int open_session(si__tx *tx, signing *s) {
     si__clip(s->signed_in.email, sizeof s->signed_in.email, si__db_text(read, 1));
     sqlite3_reset(read);
     int failed = s->request->token[0] ? si__session_end(tx, s->request->token) : SI_OK;
-    failed = failed ? failed : si__session_make(tx, s->user, s->request->address, s->session);
+    failed = failed ? failed : si__session_make(tx, s->user, s->request->address, s->browser, s->session);
     return failed ? failed : si__audit(tx, s->signed_in.email, s->action, "", s->request->address);
 }
 
@@ -223,6 +223,8 @@ static void answer_link_use(signing *s, int failed) {
 }
 
 static int write_signing(signing *s, int (*apply)(si__tx *tx, void *arg)) {
+    const char *browser = si__request_header(s->request, "User-Agent");
+    s->browser = browser ? browser : "";
     return si__writer_call(si__store_writer(s->request->server->store), apply, s);
 }
 
@@ -343,4 +345,49 @@ void si__handle_sign_out(si__request *request) {
     if (request->user.id && si__request_write(request, sign_out_apply, request)) return;
     si__session_cookie(request, "");
     si__answer_nothing(request);
+}
+
+/* ---- One's own password ---- */
+
+static int password_apply(si__tx *tx, void *arg) {
+    signing *s = arg;
+    uint8_t own[32];
+    si__secret_hash(s->request->token, own);
+    sqlite3_stmt *update = si__db_prepare(tx->db, "UPDATE user SET password_hash=? WHERE id=?");
+    int failed = si__db_run(tx->db, si__db_bind(update, "si", s->hash, s->request->user.id));
+    sqlite3_stmt *drop = si__db_prepare(tx->db, "DELETE FROM session WHERE user=? AND hash<>?");
+    failed = failed ? failed : si__db_run(tx->db, si__db_bind(drop, "ib", s->request->user.id, own, sizeof own));
+    return failed ? failed : si__audit(tx, s->request->user.email, "password changed", "", s->request->address);
+}
+
+/* 1 when `current` is the password, or there never was one. 0: answered. */
+static int is_current(si__request *request, const char *current) {
+    si__db *db = &request->reader->db;
+    char stored[crypto_pwhash_STRBYTES] = "", who[300];
+    sqlite3_stmt *read = si__db_prepare(db, "SELECT coalesce(password_hash,'') FROM user WHERE id=?");
+    if (si__db_step(db, si__db_bind(read, "i", request->user.id)) == 1) {
+        snprintf(stored, sizeof stored, "%s", si__db_text(read, 0));
+        sqlite3_reset(read);
+    }
+    if (!stored[0]) return 1;
+    snprintf(who, sizeof who, "password:%lld", (long long)request->user.id);
+    if (!may_try(request, who) || !hash_begin(request)) return 0;
+    int right = verify_password(stored, current);
+    hash_end(request);
+    if (right) return 1;
+    note_failure(request, who);
+    si__answer_error(request, 400, "password", "This is not the current password.", "current");
+    return 0;
+}
+
+void si__handle_password(si__request *request) {
+    si__json *body;
+    char hash[crypto_pwhash_STRBYTES];
+    if (si__request_body(request, &body)) return;
+    signing s = {.request = request, .hash = hash};
+    if (is_current(request, si__json_get_string(body, "current", "")) &&
+        !hash_password(request, si__json_get_string(body, "password", ""), hash) &&
+        !si__request_write(request, password_apply, &s))
+        si__answer_nothing(request);
+    si__json_free(body);
 }

@@ -16,13 +16,18 @@ int si__audit(si__tx *tx, const char *user, const char *action, const char *targ
 
 void si__handle_audit(si__request *request) {
     si__db *db = &request->reader->db;
+    int64_t before;
+    if (si__request_time(request, "before", INT64_MAX, &before)) return; /* an id: a whole number too */
     si__json_writer json = {0};
     si__json_array_begin(&json, NULL);
     sqlite3_stmt *read =
-        si__db_prepare(db, "SELECT time_ms,user,action,target,address FROM audit ORDER BY id DESC LIMIT ?");
-    si__db_bind(read, "i", (int64_t)ROWS);
+        si__db_prepare(db, "SELECT time_ms,user,action,target,address,id FROM audit WHERE id<?1 AND (?2='' OR user=?2)"
+                           " AND (?3='' OR action=?3) ORDER BY id DESC LIMIT ?4");
+    si__db_bind(read, "issi", before, si__request_argument(request, "user", ""),
+                si__request_argument(request, "action", ""), (int64_t)ROWS);
     while (si__db_step(db, read) == 1) {
         si__json_object_begin(&json, NULL);
+        si__json_put_int(&json, "id", sqlite3_column_int64(read, 5));
         si__json_put_int(&json, "time_ms", sqlite3_column_int64(read, 0));
         si__json_put_string(&json, "user", si__db_text(read, 1));
         si__json_put_string(&json, "action", si__db_text(read, 2));

@@ -13,6 +13,13 @@ void si__handle_sign_in_link(si__request *request);
 void si__handle_sign_out(si__request *request);
 void si__handle_accept_invite(si__request *request);
 
+void si__handle_password(si__request *request);
+
+void si__handle_sessions(si__request *request); /* handle_sessions.c */
+void si__handle_session_end(si__request *request);
+void si__handle_invitations(si__request *request);
+void si__handle_invitation_withdraw(si__request *request);
+
 void si__handle_users(si__request *request); /* team.c */
 void si__handle_invite(si__request *request);
 void si__handle_user_change(si__request *request);

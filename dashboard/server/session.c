@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "record.h"
 
 #define TOUCH_MS 60000 /* how often the time of last use is written */
 
@@ -79,13 +80,15 @@ void si__session_read(si__request *request) {
 
 /* ---- Making and ending ---- */
 
-int si__session_make(si__tx *tx, int64_t user, const char *address, char token[SI__SECRET_HEX]) {
+int si__session_make(si__tx *tx, int64_t user, const char *address, const char *browser, char token[SI__SECRET_HEX]) {
     uint8_t hash[32];
+    char cut[201];
     si__secret_make(token);
     si__secret_hash(token, hash);
-    sqlite3_stmt *insert =
-        si__db_prepare(tx->db, "INSERT INTO session(hash,user,created_ms,used_ms,address) VALUES(?1,?2,?3,?3,?4)");
-    int failed = si__db_run(tx->db, si__db_bind(insert, "biis", hash, sizeof hash, user, tx->now_ms, address));
+    sqlite3_stmt *insert = si__db_prepare(
+        tx->db, "INSERT INTO session(hash,user,created_ms,used_ms,address,browser) VALUES(?1,?2,?3,?3,?4,?5)");
+    int failed = si__db_run(tx->db, si__db_bind(insert, "biiss", hash, sizeof hash, user, tx->now_ms, address,
+                                                si__clip(cut, sizeof cut, browser)));
     sqlite3_stmt *seen = si__db_prepare(tx->db, "UPDATE user SET last_seen_ms=? WHERE id=?");
     return failed ? failed : si__db_run(tx->db, si__db_bind(seen, "ii", tx->now_ms, user));
 }

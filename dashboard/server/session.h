@@ -13,7 +13,8 @@
 void si__session_read(si__request *request);
 
 /* Writes of a new session; the cookie is in the answer after si__session_cookie. */
-int si__session_make(si__tx *tx, int64_t user, const char *address, char token[SI__SECRET_HEX]);
+/* browser: what it says it is, or "". */
+int si__session_make(si__tx *tx, int64_t user, const char *address, const char *browser, char token[SI__SECRET_HEX]);
 void si__session_cookie(si__request *request, const char *token); /* "" takes it away */
 int si__session_end(si__tx *tx, const char *token);
 
