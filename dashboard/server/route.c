@@ -41,6 +41,7 @@ static const si__route routes[] = {
     {"GET", "/api/v1/profiles/top", SI__ROLE_VIEWER, 0, si__handle_top, 1},
     {"GET", "/api/v1/profiles/sandwich", SI__ROLE_VIEWER, 0, si__handle_sandwich, 1},
     {"GET", "/api/v1/profiles/source", SI__ROLE_VIEWER, 0, si__handle_source, 0},
+    {"POST", "/api/v1/profiles/import", SI__ROLE_DEPLOYER, SI__REPORT_MAX_BODY, si__handle_import, 0},
     {"GET", "/api/v1/source-files", SI__ROLE_VIEWER, 0, si__handle_source_files, 0},
     {"POST", "/api/v1/source-files", SI__ROLE_DEPLOYER, SI__SOURCE_BYTES, si__handle_source_upload, 0},
     {"DELETE", "/api/v1/source-files/:id", SI__ROLE_EDITOR, 0, si__handle_source_delete, 0},
