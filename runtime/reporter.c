@@ -211,22 +211,6 @@ static void remember_profile(si__reporter *r, const si__report_profile *p) {
     }
 }
 
-static void remember_segment(si__reporter *r, const si__report_segment *s) {
-    char name[320];
-    double percentiles[8];
-    size_t count = si__script_segment_percentiles(r->parts.script, s->name, percentiles, 7);
-    percentiles[count++] = 95; /* rules over segments find them by this series; twice the same point does no harm */
-    for (size_t i = 0; i < count; i++) {
-        snprintf(name, sizeof name, "%s|p%g", s->name, percentiles[i]);
-        add_history(r, SI__SERIES_SEGMENT, name, si__sketch_quantile(s->sketch, percentiles[i] / 100) / 1e6);
-    }
-    double minutes = (double)s->duration_ns / 60e9;
-    snprintf(name, sizeof name, "%s|count", s->name);
-    add_history(r, SI__SERIES_SEGMENT, name, (double)s->count / minutes);
-    snprintf(name, sizeof name, "%s|errors", s->name);
-    add_history(r, SI__SERIES_SEGMENT, name, (double)s->errors / minutes);
-}
-
 typedef struct absent { /* error series that the report says nothing of */
     const si__reporter *reporter;
     char (*names)[sizeof((si__recorded_error *)0)->group];
@@ -254,7 +238,10 @@ static void remember_quiet_errors(si__reporter *r) {
 
 static void remember(si__reporter *r) {
     for (size_t i = 0; i < r->report->profile_count; i++) remember_profile(r, &r->report->profiles[i]);
-    for (size_t i = 0; i < r->report->segment_count; i++) remember_segment(r, &r->report->segments[i]);
+    for (size_t i = 0; i < r->report->segment_count; i++) {
+        const si__report_segment *s = &r->report->segments[i];
+        si__script_segment_observe(r->parts.script, s->name, s->sketch, s->count, s->errors, s->duration_ns, r->now_ms);
+    }
     remember_quiet_errors(r);
     for (size_t i = 0; i < r->report->error_count; i++) {
         const si__report_error *e = &r->report->errors[i];

@@ -6,9 +6,11 @@ local cadence = require "si.cadence"
 local rule = require "si.rule"
 local route = require "si.route"
 local segment = require "si.segment"
+local slo = require "si.slo"
 
 local set = {
   rules = {}, routes = {}, inhibits = {}, segments = {},
+  thresholds = {}, -- durations below which calls of a segment are counted as good
   rule_named = {},
   open = {},  -- words that were given a name but no table yet
   has_other_rules = core.partial, -- a set of a few files: routes may name rules that are not in it
@@ -22,7 +24,7 @@ function engine.words()
     cadence = cadence.word(set),
     rule = rule.word(set), metric = rule.metric, metrics = rule.metrics, profiles = rule.profiles, callsites = rule.callsites,
     segments = rule.segments, errors = rule.errors, profile = rule.profile,
-    segment = segment.word(set),
+    segment = segment.word(set), slo = slo.word(set),
     route = route.word(set), inhibit = route.inhibit(set),
   }
 end
@@ -30,7 +32,9 @@ end
 --- What the cross-checks of other files need to know of these: called when all files have run.
 function engine.summary()
   local names = {}
-  for i, r in ipairs(set.rules) do names[i] = { name = r.name, file = r.file, line = r.line } end
+  for _, r in ipairs(set.rules) do
+    if not r.quiet then names[#names + 1] = { name = r.name, file = r.file, line = r.line } end
+  end
   return { names = names, catch_alls = route.catch_alls(set), cadence = set.cadence }
 end
 
@@ -41,9 +45,10 @@ function engine.finish(others)
     core.problem("error", at.file, at.line, at.what .. ": its table { ... } is missing")
   end
   if others then route.finish(set, others) end
-  local out = { rules = set.rules, routes = set.routes, inhibits = set.inhibits, segments = set.segments, cadence = set.cadence,
+  local out = { rules = set.rules, routes = set.routes, inhibits = set.inhibits, segments = set.segments,
+    thresholds = set.thresholds, cadence = set.cadence,
     default_cadence = cadence.default().base }
-  set.rules, set.routes, set.inhibits, set.segments, set.rule_named, set.open = {}, {}, {}, {}, {}, {}
+  set.rules, set.routes, set.inhibits, set.segments, set.rule_named, set.open, set.thresholds = {}, {}, {}, {}, {}, {}, {}
   set.closed = true
   return out
 end

@@ -80,7 +80,7 @@ M.metrics = one_or_pattern "metrics"
 M.segments = one_or_pattern "segments"
 M.errors = one_or_pattern "errors"
 
-local profile_types = { "cpu", "heap", "lock", "network", "system", "channel" }
+local profile_types = { "cpu", "heap", "alloc", "lock", "network", "system", "channel" }
 local profile_choice = { kind = "choice", of = profile_types }
 
 --- profiles { "cpu", "lock" }: each profile's total, in percent of the available cores.
@@ -105,13 +105,13 @@ function M.callsites(t)
 end
 
 local profile_fields = {
-  type = { kind = "choice", of = { "cpu" }, default = "cpu" },
+  type = { kind = "choice", of = profile_types, default = "cpu" },
   hz = { kind = "number", min = 1, max = 1000, default = 250 },
   span = { kind = "duration", default = "10s", min = "1s", max = "60s" },
   before = { kind = "duration", default = "0s", max = "10m" },
 }
 
---- profile { type = "cpu", hz = 250, span = "10s", before = "2m" }: what on_fire may ask for.
+--- profile { type = "cpu", hz = 250, span = "10s", before = "2m" }: what on_fire may ask for. `hz` is for cpu alone.
 function M.profile(t)
   if type(t) ~= "table" then error('write profile { type = "cpu", span = "10s" }', 2) end
   local p, failed = fields.check(profile_fields, t, fields.at("profile"))

@@ -7,10 +7,15 @@ local M = {}
 
 local segment_fields = {
   name = { kind = "text or function" },
+  profile_when = { kind = "function" },
+  profile_every = { kind = "duration", default = "10m", min = "1m", max = "1d" },
   percentiles = { kind = "list", item = { kind = "number", min = 1, max = 99.9 }, default = { 50, 95, 99 } },
 }
 
---- segment "http .*" { name = function(n) return (n:gsub("/%d+", "/:id")) end }
+--- segment "http .*" { profile_when = function(s) return s:p(95) > 250 end } takes a profile, at most every `profile_every`, while it is
+-- true; instead of true it may return profile { ... }.
+--
+-- segment "http .*" { name = function(n) return (n:gsub("/%d+", "/:id")) end }
 -- The pattern must match the whole raw name. The first segment that matches is applied, in the order of files and lines.
 function M.word(set)
   return function(pattern)
@@ -27,6 +32,15 @@ function M.word(set)
       if #s.percentiles > 8 then return fields.problem(at, "percentiles", "at most 8 percentiles") end
       s.pattern, s.file, s.line = pattern, at.file, at.line
       set.segments[#set.segments + 1] = s
+      if s.profile_when then
+        -- a rule that raises no alert: it only asks for profiles, of the segments that this one names
+        set.rules[#set.rules + 1] = {
+          name = ("profile_when " .. pattern):sub(1, 63), file = at.file, line = at.line, quiet = true, segment = #set.segments,
+          severity = "info", runbook = "", over = { kind = "segments", pattern = pattern }, when = s.profile_when,
+          hold = 0, keep = s.profile_every, every = 10000, no_data = "resolve", no_data_after = 300000, grace = 0, at = "agent",
+          enabled = true,
+        }
+      end
     end
   end
 end

@@ -28,7 +28,7 @@ struct si__history {
     si__series *buckets[BUCKETS];
     kind_list kinds[SI__SERIES_KINDS];
     size_t count, bytes, max_series, max_bytes;
-    uint64_t seed, dropped, evicted;
+    uint64_t seed, dropped, evicted, generation;
 };
 
 si__history *si__history_new(void) {
@@ -63,6 +63,9 @@ size_t si__history_count(const si__history *history) {
 }
 size_t si__history_bytes(const si__history *history) {
     return history->bytes;
+}
+uint64_t si__history_generation(const si__history *history) {
+    return history->generation;
 }
 uint64_t si__history_dropped(const si__history *history) {
     return history->dropped;
@@ -112,6 +115,7 @@ static void list_push(kind_list *list, si__series *series) {
 }
 
 static void series_remove(si__history *history, si__series *series) {
+    history->generation++;
     si__series **link = &history->buckets[series->hash & (BUCKETS - 1)];
     while (*link != series) link = &(*link)->chain;
     *link = series->chain;
@@ -141,6 +145,7 @@ static si__series *series_insert(si__history *history, si__series_kind kind, con
     history->buckets[hash & (BUCKETS - 1)] = series;
     list_push(&history->kinds[kind], series);
     history->count++;
+    history->generation++;
     history->bytes += si__series_bytes(series);
     return series;
 }
@@ -199,6 +204,7 @@ void si__history_take(si__history *history, si__series *filled) {
     history->buckets[filled->hash & (BUCKETS - 1)] = filled;
     list_push(&history->kinds[filled->kind], filled);
     history->count++;
+    history->generation++;
     history->bytes += si__series_bytes(filled);
 }
 

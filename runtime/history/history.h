@@ -33,7 +33,8 @@ void si__history_limit(si__history *history, size_t max_series, size_t max_bytes
 /* Adds a point. Names are cut at 511 bytes. 0, SI_EINVAL (no name, or a value that is not finite) or SI_ENOMEM. */
 int si__history_add(si__history *history, si__series_kind kind, const char *name, int64_t time_ms, double value);
 si__series *si__history_find(si__history *history, si__series_kind kind,
-                             const char *name); /* borrowed until the next add; NULL: none */
+                             const char *name);              /* borrowed until the next add; NULL: none */
+uint64_t si__history_generation(const si__history *history); /* changes when a series comes or goes */
 size_t si__history_count(const si__history *history);
 size_t si__history_bytes(const si__history *history);     /* about what all series hold */
 uint64_t si__history_dropped(const si__history *history); /* points that came too late */

@@ -17,18 +17,16 @@
 
 #include "../history/series.h"
 #include "handle.h"
-#include "pattern.h"
 #include "units.h"
 
 #define ROUND_NS (250 * (int64_t)1000000) /* one rule over all its subjects */
 #define REQUESTS 4
-#define ROUND_SUBJECTS 2000
 
 /* One call into Lua: which function, about which series, and what came back. */
 typedef struct call {
     int ref;
     si__handle about;
-    enum { CALL_CONDITION, CALL_TEXT, CALL_REQUESTS } wants;
+    enum { CALL_CONDITION, CALL_TEXT, CALL_REQUESTS, CALL_PROFILE } wants;
     int truth;
     double value; /* a second number that `when` returned; NaN: none */
     char *text;
@@ -36,21 +34,6 @@ typedef struct call {
     si__profile_request requests[REQUESTS];
     size_t request_count;
 } call;
-
-/* A rule about one series. */
-typedef struct subject {
-    const char *name;
-    si__series *series;
-    double last;
-} subject;
-
-typedef struct subject_list {
-    const si__rule *rule;
-    subject *items;
-    size_t count, capacity, prefix_length;
-    char prefix[64];
-    const char *error;
-} subject_list;
 
 static int64_t clock_ns(void) {
     struct timespec now;
@@ -129,6 +112,16 @@ static void take_requests(lua_State *L, call *c) {
     }
 }
 
+/* What profile_when returns: true for the usual profile, or profile { ... }. */
+static void take_profile(lua_State *L, call *c) {
+    if (lua_istable(L, -1)) {
+        take_requests(L, c);
+    } else if (lua_toboolean(L, -1)) {
+        c->requests[0] = (si__profile_request){.type = "cpu", .hz = 250, .span_ms = 10000, .before_ms = 120000};
+        c->request_count = 1;
+    }
+}
+
 /* [-1, +0, e] */
 static int run_call(lua_State *L) {
     call *c = lua_touserdata(L, 1);
@@ -141,6 +134,8 @@ static int run_call(lua_State *L) {
         c->value = lua_type(L, 2) == LUA_TNUMBER ? lua_tonumber(L, 2) : NAN;
     } else if (c->wants == CALL_TEXT) {
         take_text(L, c);
+    } else if (c->wants == CALL_PROFILE) {
+        take_profile(L, c);
     } else {
         take_requests(L, c);
     }
@@ -215,7 +210,7 @@ static int rule_call(si__script *script, si__rule *rule, call *c) {
     if (unit->sandbox->used_bytes > before) rule->grown_bytes += unit->sandbox->used_bytes - before;
     if (status)
         rule_failed(script, rule, status, error);
-    else if (c->wants == CALL_CONDITION)
+    else if (c->wants == CALL_CONDITION || c->wants == CALL_PROFILE)
         rule->errors_in_row = 0;
     if (si__memory_is_short(unit)) si__memory_used_up(script, unit); /* also when pcall swallowed the error */
     return status;
@@ -223,7 +218,7 @@ static int rule_call(si__script *script, si__rule *rule, call *c) {
 
 /* ---- One subject ------------------------------------------------------------------------------------------------- */
 
-static si__handle handle_of(const si__script *script, const si__rule *rule, const subject *s) {
+static si__handle handle_of(const si__script *script, const si__rule *rule, const si__subject *s) {
     static const si__series_kind kinds[] = {SI__SERIES_METRIC,   SI__SERIES_METRIC,  SI__SERIES_PROFILE,
                                             SI__SERIES_CALLSITE, SI__SERIES_SEGMENT, SI__SERIES_ERROR};
     return (si__handle){.history = script->env.history,
@@ -254,19 +249,36 @@ static void prepare_fire(si__script *script, si__rule *rule, si__instance *insta
     if (rule->on_fire_ref == LUA_NOREF || rule_call(script, rule, requests) != 0) requests->request_count = 0;
 }
 
+static void send_requests(si__script *script, const si__rule *rule, call *c) {
+    for (size_t i = 0; i < c->request_count; i++) {
+        snprintf(c->requests[i].rule, sizeof c->requests[i].rule, "%s", rule->name);
+        if (script->env.on_profile) script->env.on_profile(script->env.arg, &c->requests[i]);
+    }
+}
+
 static void fire(si__script *script, si__rule *rule, si__instance *instance, const si__handle *about, const char *why) {
     call requests;
     prepare_fire(script, rule, instance, about, &requests);
     if (why) si__text_set(&instance->alert.detail, why, 512);
     si__instance_fire(script, instance);
-    for (size_t i = 0; i < requests.request_count; i++) {
-        snprintf(requests.requests[i].rule, sizeof requests.requests[i].rule, "%s", rule->name);
-        if (script->env.on_profile) script->env.on_profile(script->env.arg, &requests.requests[i]);
-    }
+    send_requests(script, rule, &requests);
+}
+
+/* A segment's profile_when: no alert, only profiles, and those not too often. */
+static int evaluate_quiet(si__script *script, si__rule *rule, const si__subject *s, const si__handle *about) {
+    if (rule->quiet_last_ms > script->now_ms) rule->quiet_last_ms = 0; /* the clock was set back */
+    if (!s->series || si__series_age_ms(s->series, script->now_ms) > rule->no_data_after_ms) return 0;
+    if (rule->quiet_last_ms && script->now_ms - rule->quiet_last_ms < rule->keep_ms) return 0;
+    call c = {.ref = rule->when_ref, .about = *about, .wants = CALL_PROFILE};
+    int status = rule_call(script, rule, &c);
+    if (status || !c.request_count) return status;
+    rule->quiet_last_ms = script->now_ms;
+    send_requests(script, rule, &c);
+    return 0;
 }
 
 /* The condition holds (again). */
-static void advance_true(si__script *script, si__rule *rule, si__instance *instance, const subject *s,
+static void advance_true(si__script *script, si__rule *rule, si__instance *instance, const si__subject *s,
                          const si__handle *about, double value, const char *why) {
     int fresh = !instance || instance->alert.state == SI__ALERT_RESOLVED;
     if (!instance) instance = si__instance_add(script, rule, s->name);
@@ -299,7 +311,7 @@ static void advance_false(si__script *script, const si__rule *rule, si__instance
     }
 }
 
-static void evaluate_without_data(si__script *script, si__rule *rule, si__instance *instance, const subject *s,
+static void evaluate_without_data(si__script *script, si__rule *rule, si__instance *instance, const si__subject *s,
                                   const si__handle *about) {
     char took[32], why[96];
     if (instance) instance->round = script->round;
@@ -313,10 +325,11 @@ static void evaluate_without_data(si__script *script, si__rule *rule, si__instan
 }
 
 /* Returns 0, or a status when the rule's function failed. */
-static int evaluate_subject(si__script *script, si__rule *rule, const subject *s) {
+static int evaluate_subject(si__script *script, si__rule *rule, const si__subject *s) {
     si__handle about = handle_of(script, rule, s);
-    si__instance *instance = si__instance_find(script, rule, s->name);
     rule->evaluations++;
+    if (rule->quiet) return evaluate_quiet(script, rule, s, &about);
+    si__instance *instance = si__instance_of(script, rule, s);
     if (!s->series || si__series_age_ms(s->series, script->now_ms) > rule->no_data_after_ms) {
         evaluate_without_data(script, rule, instance, s, &about);
         return 0;
@@ -341,151 +354,50 @@ static int evaluate_subject(si__script *script, si__rule *rule, const subject *s
     return 0;
 }
 
-/* ---- Which series a rule is about -------------------------------------------------------------------------------- */
-
-static void subject_put(subject_list *list, const char *name, si__series *series) {
-    if (list->count >= ROUND_SUBJECTS) return;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 16;
-        subject *items = realloc(list->items, capacity * sizeof *items);
-        if (!items) return;
-        list->items = items;
-        list->capacity = capacity;
-    }
-    list->items[list->count++] = (subject){name, series, si__series_last(series)};
-}
-
-static void consider_pattern(void *arg, const char *name, si__series *series) {
-    subject_list *list = arg;
-    const char *error;
-    int matched = si__pattern_whole(list->rule->target, name, &error);
-    if (error) list->error = error;
-    if (matched == 1) subject_put(list, name, series);
-}
-
-/* "NAME|p95" stands for its segment; its name without the suffix is kept in *names. */
-static void consider_segment(void *arg, const char *name, si__series *series) {
-    subject_list *list = arg;
-    char base[SI__SERIES_NAME_BYTES];
-    size_t n = strlen(name);
-    const char *error;
-    if (n <= 4 || strcmp(name + n - 4, "|p95") != 0) return;
-    memcpy(base, name, n - 4);
-    base[n - 4] = '\0';
-    int matched = si__pattern_whole(list->rule->target, base, &error);
-    if (error) list->error = error;
-    if (matched == 1) subject_put(list, name, series);
-}
-
-static void consider_callsite(void *arg, const char *name, si__series *series) {
-    subject_list *list = arg;
-    if (strncmp(name, list->prefix, list->prefix_length) != 0 || si__series_last(series) < list->rule->min) return;
-    subject_put(list, name + list->prefix_length, series);
-}
-
-static int largest_first(const void *a, const void *b) {
-    double x = ((const subject *)a)->last, y = ((const subject *)b)->last;
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
-static void find_subjects(si__script *script, const si__rule *rule, subject_list *list) {
-    si__history *history = script->env.history;
-    *list = (subject_list){.rule = rule};
-    switch (rule->over) {
-    case SI__OVER_METRIC:
-        break; /* one subject, with or without a series: evaluate_rule */
-    case SI__OVER_METRICS:
-        si__history_each(history, SI__SERIES_METRIC, consider_pattern, list);
-        break;
-    case SI__OVER_ERRORS:
-        si__history_each(history, SI__SERIES_ERROR, consider_pattern, list);
-        break;
-    case SI__OVER_SEGMENTS:
-        si__history_each(history, SI__SERIES_SEGMENT, consider_segment, list);
-        break;
-    case SI__OVER_PROFILES:
-        for (size_t i = 0; i < rule->types.count; i++) {
-            si__series *series = si__history_find(history, SI__SERIES_PROFILE, rule->types.items[i]);
-            if (series) subject_put(list, rule->types.items[i], series);
-        }
-        break;
-    case SI__OVER_CALLSITES:
-        list->prefix_length = (size_t)snprintf(list->prefix, sizeof list->prefix, "%.60s|", rule->target);
-        si__history_each(history, SI__SERIES_CALLSITE, consider_callsite, list);
-        if (list->count > 1) qsort(list->items, list->count, sizeof *list->items, largest_first);
-        if (list->count > rule->top) list->count = rule->top;
-        break;
-    }
-}
-
-/* The series of an alert that is active although its subject was not listed this time. */
-static si__series *series_of(si__script *script, const si__rule *rule, const char *name) {
-    char full[SI__SERIES_NAME_BYTES + 64];
-    switch (rule->over) {
-    case SI__OVER_METRIC:
-        return si__history_find(script->env.history, SI__SERIES_METRIC, rule->target);
-    case SI__OVER_METRICS:
-        return si__history_find(script->env.history, SI__SERIES_METRIC, name);
-    case SI__OVER_PROFILES:
-        return si__history_find(script->env.history, SI__SERIES_PROFILE, name);
-    case SI__OVER_ERRORS:
-        return si__history_find(script->env.history, SI__SERIES_ERROR, name);
-    case SI__OVER_SEGMENTS:
-        snprintf(full, sizeof full, "%.500s|p95", name);
-        return si__history_find(script->env.history, SI__SERIES_SEGMENT, full);
-    case SI__OVER_CALLSITES:
-        snprintf(full, sizeof full, "%.60s|%s", rule->target, name);
-        return si__history_find(script->env.history, SI__SERIES_CALLSITE, full);
-    }
-    return NULL;
-}
-
 /* ---- Rounds ------------------------------------------------------------------------------------------------------ */
 
-/* Returns nonzero to end the round: the rule ran out of time, or was disabled. */
-static int visit(si__script *script, si__rule *rule, const subject *s, int64_t started_ns) {
-    char base[SI__SERIES_NAME_BYTES];
-    subject one = *s;
-    if (rule->over == SI__OVER_SEGMENTS && s->series) { /* listed as "NAME|p95" */
-        snprintf(base, sizeof base, "%s", s->name);
-        base[strlen(base) - 4] = '\0';
-        one.name = base;
-    }
-    evaluate_subject(script, rule, &one);
+/* Whether the round must end: the rule ran out of time, or was disabled. */
+static int must_end(const si__script *script, const si__rule *rule) {
     const si__sandbox *sandbox = script->set->units[rule->unit]->sandbox;
-    if (rule->disabled || !sandbox || sandbox->out_of_time) return 1;
+    return rule->disabled || !sandbox || sandbox->out_of_time;
+}
+
+/* Returns nonzero to end the round. */
+static int visit(si__script *script, si__rule *rule, const si__subject *s, int64_t started_ns) {
+    evaluate_subject(script, rule, s);
+    if (must_end(script, rule)) return 1;
     if (clock_ns() - started_ns < ROUND_NS) return 0;
     rule_failed(script, rule, 0,
                 "too slow: took more than 250 ms for all it is about; the rest was left out this time");
     return 1;
 }
 
-static void evaluate_rule(si__script *script, si__rule *rule) {
-    subject_list list;
-    int64_t started_ns = clock_ns();
-    script->round++;
-    script->set->units[rule->unit]->sandbox->out_of_time = 0;
-    find_subjects(script, rule, &list);
-    if (list.error) rule_failed(script, rule, 0, list.error);
+/* Alerts whose subjects were not listed this time. */
+static void visit_unlisted(si__script *script, si__rule *rule) {
     int ended = 0;
-    if (rule->over == SI__OVER_METRIC) {
-        subject one = {.name = "", .series = series_of(script, rule, "")};
-        ended = visit(script, rule, &one, started_ns);
-    }
-    for (size_t i = 0; i < list.count && !ended; i++) ended = visit(script, rule, &list.items[i], started_ns);
-    free(list.items);
     for (size_t i = script->instance_count; i-- > 0 && !ended;) {
         si__instance *instance = script->instances[i];
-        if (i >= script->instance_count || instance->round == script->round ||
+        if (i >= script->instance_count || instance->external || instance->round == script->round ||
             instance->alert.state == SI__ALERT_RESOLVED || strcmp(instance->alert.rule, rule->name) != 0)
             continue;
         char name[SI__SERIES_NAME_BYTES];
         snprintf(name, sizeof name, "%s", instance->alert.subject); /* the instance may be freed while we look */
-        subject one = {.name = name, .series = series_of(script, rule, name)};
+        si__subject one = {.name = name, .series = si__subject_series(script, rule, name), .key = instance->key};
         evaluate_subject(script, rule, &one);
-        const si__sandbox *sandbox = script->set->units[rule->unit]->sandbox;
-        ended = rule->disabled || !sandbox || sandbox->out_of_time;
+        ended = must_end(script, rule);
     }
+}
+
+static void evaluate_rule(si__script *script, si__rule *rule) {
+    int64_t started_ns = clock_ns();
+    script->round++;
+    script->set->units[rule->unit]->sandbox->out_of_time = 0;
+    const si__subjects *subjects = si__subjects_of(script, rule);
+    if (!subjects) return;
+    if (subjects->error) rule_failed(script, rule, 0, subjects->error);
+    int ended = 0;
+    for (size_t i = 0; i < subjects->count && !ended; i++) ended = visit(script, rule, subjects->chosen[i], started_ns);
+    if (!ended) visit_unlisted(script, rule);
     rule->cost_ns += (uint64_t)(clock_ns() - started_ns);
 }
 
@@ -514,9 +426,10 @@ int si__engine_probe(si__ruleset *set, si__rule *rule, si__history *history, cha
                   .about = about,
                   .text = text,
                   .text_bytes = sizeof text,
-                  .wants = i < 2   ? CALL_CONDITION
-                           : i < 4 ? CALL_TEXT
-                                   : CALL_REQUESTS};
+                  .wants = i == 0 && rule->quiet ? CALL_PROFILE
+                           : i < 2               ? CALL_CONDITION
+                           : i < 4               ? CALL_TEXT
+                                                 : CALL_REQUESTS};
         int status = refs[i] == LUA_NOREF ? 0 : do_call(set, set->units[rule->unit], &c, error, error_bytes);
         if (status) return status;
     }

@@ -27,12 +27,16 @@ typedef struct si__instance {
     int64_t fires_ms[SI__FLAP_FIRES];
     unsigned fire_count;
     int flapping;
+    int external; /* somebody else's: external.c. No rule of ours moves it on */
     int acked;
-    int told;           /* people were told that it fires */
-    int64_t told_ms;    /* when last */
-    uint64_t escalated; /* a bit per escalation that was sent */
-    uint64_t round;     /* evaluation round in which it was looked at */
+    int told;                   /* people were told that it fires */
+    int64_t told_ms;            /* when last */
+    uint64_t escalated;         /* a bit per escalation that was sent */
+    uint64_t round;             /* evaluation round in which it was looked at */
+    struct si__instance *chain; /* of its bucket */
 } si__instance;
+
+#define SI__INSTANCE_BUCKETS 1024 /* a power of two */
 
 typedef struct si__member {
     si__instance *instance;
@@ -56,6 +60,7 @@ struct si__script {
     int64_t started_ms, now_ms; /* of ticks; started 0: no tick yet */
     uint64_t round;
     si__instance **instances;
+    si__instance *buckets[SI__INSTANCE_BUCKETS]; /* by key */
     size_t instance_count;
     int instances_full; /* said in the log */
     int64_t print_since_ms;
@@ -86,10 +91,17 @@ void si__rule_disable(si__script *script, si__rule *rule, const char *why);
 void si__memory_used_up(si__script *script, si__unit *unit);
 int si__memory_is_short(const si__unit *unit); /* the last call was refused memory, or left little for the next */
 
+/* subjects.c. Borrowed until the next call for the rule, or until the history changes. NULL: out of memory. */
+const si__subjects *si__subjects_of(si__script *script, si__rule *rule);
+si__series *si__subject_series(si__script *script, const si__rule *rule, const char *name); /* NULL: none */
+
 /* instance.c: the state machine of one alert */
 si__instance *si__instance_find(si__script *script, const si__rule *rule, const char *subject); /* NULL: inactive */
+uint64_t si__instance_key(const si__script *script, const si__rule *rule, const char *subject);
+si__instance *si__instance_of(si__script *script, const si__rule *rule, const si__subject *subject); /* by its key */
 si__instance *si__instance_add(si__script *script, const si__rule *rule,
-                               const char *subject); /* pending; NULL: too many */
+                               const char *subject);                 /* pending; NULL: too many */
+void si__instance_index(si__script *script, si__instance *instance); /* its key is known now */
 void si__instance_remove(si__script *script, si__instance *instance);
 void si__instance_fire(si__script *script, si__instance *instance);
 void si__instance_resolve(si__script *script, si__instance *instance);
@@ -111,6 +123,8 @@ void si__routing_clear(si__script *script);
 /* cadence.c */
 void si__cadence_tick(si__script *script);
 /* segments.c */
+/* The segment rule that gave a segment its name, or that matches it as it is; NULL: none. */
+const si__segment_rule *si__segments_rule_of(const si__script *script, const char *name);
 void si__segments_reset(si__script *script);
 void si__segments_free(si__script *script);
 

@@ -198,21 +198,44 @@ static int push_part(lua_State *L, const char *part, si__statistic statistic, in
     return 1;
 }
 
-/* s:p(percent [, window]): a segment's duration percentile in ms, newest or averaged over the window. [-(2..3), +1, e]
- */
-static int segment_p(lua_State *L) {
+/* s:p(percent [, window]): a segment's duration percentile in ms, newest or averaged over the window; for other series
+   the percentile of the points in the window. [-(2..3), +1, e] */
+static int any_p(lua_State *L) {
     char part[32];
+    if (check(L)->kind != SI__SERIES_SEGMENT) return percentile(L);
     snprintf(part, sizeof part, "p%g", check_percent(L, 2));
     return push_part(L, part, SI__STAT_AVG, 3);
 }
 
+/* Calls of one sort: the newest per minute, or all in the window. Older history has no totals. */
+static int push_calls(lua_State *L, const char *total, const char *per_minute) {
+    char full[SI__SERIES_NAME_BYTES];
+    si__handle *h = check(L);
+    if (lua_isnoneornil(L, 2) || h->kind != SI__SERIES_SEGMENT) return push_part(L, per_minute, SI__STAT_SUM, 2);
+    snprintf(full, sizeof full, "%s|%s", h->name, total);
+    const si__series *known = si__history_find(h->history, SI__SERIES_SEGMENT, full);
+    return push_part(L, known ? total : per_minute, SI__STAT_SUM, 2);
+}
+
 /* s:calls([window]): calls per minute, newest; or all calls in the window. [-(1..2), +1, e] */
 static int segment_calls(lua_State *L) {
-    return push_part(L, "count", SI__STAT_SUM, 2);
+    return push_calls(L, "total", "count");
 }
 /* s:errors([window]): the same for calls that failed. [-(1..2), +1, e] */
 static int segment_errors(lua_State *L) {
-    return push_part(L, "errors", SI__STAT_SUM, 2);
+    return push_calls(L, "failed", "errors");
+}
+/* s:good(window, below): calls in the window that took less, for a duration (or ms) that an slo names. [-3, +1, e] */
+static int segment_good(lua_State *L) {
+    char part[48];
+    int64_t ms = 0;
+    if (lua_type(L, 3) == LUA_TNUMBER)
+        ms = (int64_t)lua_tonumber(L, 3);
+    else if (si__duration_parse(luaL_checkstring(L, 3), &ms) != 0)
+        luaL_argerror(L, 3, "expected a duration in quotes, such as \"250ms\"");
+    check_window(L, 2);
+    snprintf(part, sizeof part, "below%g", (double)ms);
+    return push_part(L, part, SI__STAT_SUM, 2);
 }
 
 /* ---- Growth of call sites ---------------------------------------------------------------------------------------- */
@@ -293,9 +316,10 @@ void si__handles_open(lua_State *L) {
                                        {"median_last", median_last},
                                        {"baseline", baseline},
                                        {"theil_sen", theil_sen},
-                                       {"p", segment_p},
+                                       {"p", any_p},
                                        {"calls", segment_calls},
                                        {"errors", segment_errors},
+                                       {"good", segment_good},
                                        {"top_growth", top_growth},
                                        {NULL, NULL}};
     luaL_newmetatable(L, HANDLE);

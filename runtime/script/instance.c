@@ -38,18 +38,40 @@ void si__instance_fingerprint(const si__script *script, const char *rule, const 
     *key = hash.a;
 }
 
-si__instance *si__instance_find(si__script *script, const si__rule *rule, const char *subject) {
+uint64_t si__instance_key(const si__script *script, const si__rule *rule, const char *subject) {
     char cut[SUBJECT_BYTES];
     uint64_t key;
     snprintf(cut, sizeof cut, "%s", subject);
     si__instance_fingerprint(script, rule->name, cut, NULL, &key);
-    for (size_t i = 0; i < script->instance_count; i++) {
-        si__instance *instance = script->instances[i];
-        if (instance->key == key && strcmp(instance->alert.rule, rule->name) == 0 &&
-            strcmp(instance->alert.subject, cut) == 0)
-            return instance;
-    }
-    return NULL;
+    return key;
+}
+
+static si__instance *find_key(si__script *script, uint64_t key, const si__rule *rule, const char *subject) {
+    si__instance *found = script->buckets[key & (SI__INSTANCE_BUCKETS - 1)];
+    while (found && (found->key != key || found->external || strcmp(found->alert.rule, rule->name) != 0 ||
+                     strncmp(found->alert.subject, subject, SUBJECT_BYTES - 1) != 0))
+        found = found->chain;
+    return found;
+}
+
+si__instance *si__instance_of(si__script *script, const si__rule *rule, const si__subject *subject) {
+    return script->instance_count ? find_key(script, subject->key, rule, subject->name) : NULL;
+}
+
+si__instance *si__instance_find(si__script *script, const si__rule *rule, const char *subject) {
+    return find_key(script, si__instance_key(script, rule, subject), rule, subject);
+}
+
+void si__instance_index(si__script *script, si__instance *instance) {
+    si__instance **bucket = &script->buckets[instance->key & (SI__INSTANCE_BUCKETS - 1)];
+    instance->chain = *bucket;
+    *bucket = instance;
+}
+
+static void unindex(si__script *script, const si__instance *instance) {
+    si__instance **link = &script->buckets[instance->key & (SI__INSTANCE_BUCKETS - 1)];
+    while (*link && *link != instance) link = &(*link)->chain;
+    if (*link) *link = instance->chain;
 }
 
 static void instance_free(si__instance *instance) {
@@ -100,10 +122,12 @@ si__instance *si__instance_add(si__script *script, const si__rule *rule, const c
     a->started_ms = script->now_ms;
     instance->round = script->round;
     script->instances[script->instance_count++] = instance;
+    si__instance_index(script, instance);
     return instance;
 }
 
 void si__instance_remove(si__script *script, si__instance *instance) {
+    unindex(script, instance);
     si__routing_forget(script, instance);
     for (size_t i = 0; i < script->instance_count; i++)
         if (script->instances[i] == instance) {

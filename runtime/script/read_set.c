@@ -176,6 +176,8 @@ static void read_rule(lua_State *L, const si__unit *unit, si__rule *rule) {
     rule->no_data = (si__no_data)get_choice(L, "no_data", no_data);
     rule->at_dashboard = get_choice(L, "at", at);
     rule->enabled = get_flag(L, "enabled");
+    rule->quiet = get_flag(L, "quiet");
+    rule->segment = (size_t)get_number(L, "segment", 0);
     read_subject(L, rule);
     if (!rule->name || !rule->severity || !rule->runbook || rule->when_ref == LUA_NOREF || rule->every_ms < 1)
         luaL_error(L, "incomplete rule");
@@ -282,6 +284,21 @@ static void read_segments(lua_State *L, const si__unit *unit) {
             }
         lua_pop(L, 2);
         if (!segment->pattern) luaL_error(L, "incomplete segment");
+    }
+    lua_pop(L, 1);
+}
+
+static void read_thresholds(lua_State *L, si__ruleset *set) {
+    void *items = set->thresholds;
+    size_t n = extend_list(L, "thresholds", sizeof *set->thresholds, &items, set->threshold_count);
+    set->thresholds = items;
+    for (size_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        si__threshold *threshold = &set->thresholds[set->threshold_count++];
+        get_text(L, "segment", &threshold->segment);
+        threshold->below_ms = get_number(L, "below_ms", 0);
+        lua_pop(L, 1);
+        if (!threshold->segment) luaL_error(L, "incomplete objective");
     }
     lua_pop(L, 1);
 }
@@ -432,6 +449,7 @@ int si__ruleset_finish(lua_State *L) {
     read_routes(L, set);
     read_inhibits(L, set);
     read_segments(L, unit);
+    read_thresholds(L, set);
     read_cadence(L, unit);
     return 0;
 }
@@ -554,6 +572,7 @@ void si__ruleset_clear_read(si__ruleset *set) {
         free(rule->runbook);
         free(rule->summary);
         free(rule->target);
+        si__subjects_free(rule->subjects);
         clear_texts(&rule->types);
     }
     free(set->rules);
@@ -568,4 +587,6 @@ void si__ruleset_clear_read(si__ruleset *set) {
         free(set->segments[i].name);
     }
     free(set->segments);
+    for (size_t i = 0; i < set->threshold_count; i++) free(set->thresholds[i].segment);
+    free(set->thresholds);
 }

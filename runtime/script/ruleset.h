@@ -33,6 +33,21 @@ typedef struct si__text_list {
     size_t count;
 } si__text_list;
 
+typedef struct si__subject { /* what a rule is about: one series */
+    char *name;              /* "": the one that a rule with watch has */
+    si__series *series;      /* NULL: there is none (yet) */
+    uint64_t key;            /* of its alert */
+} si__subject;
+
+typedef struct si__subjects {
+    uint64_t generation; /* of the history that it was made of */
+    si__subject *all;
+    size_t known, capacity;
+    const si__subject **chosen; /* of these, for this round */
+    size_t count;
+    const char *error; /* static text; NULL: none */
+} si__subjects;
+
 typedef struct si__rule {
     char *name, *path; /* path: of the file, as shown to people */
     int line;
@@ -42,12 +57,16 @@ typedef struct si__rule {
     int64_t hold_ms, keep_ms, every_ms, no_data_after_ms, grace_ms;
     si__no_data no_data;
     int at_dashboard, enabled;
+    int quiet;             /* raises no alert: when is a segment's profile_when, at most every keep_ms */
+    size_t segment;        /* then: turn of that segment within its unit */
+    int64_t quiet_last_ms; /* then: when it last asked for a profile */
     /* whom it is about */
     si__over over;
     char *target;        /* metric name or pattern; profile for call sites */
     si__text_list types; /* profiles */
     size_t top;
     double min;
+    si__subjects *subjects; /* as of the last round; subjects.c */
     /* how it has been going */
     int64_t next_ms, last_log_ms;
     unsigned errors_in_row, unlogged;
@@ -95,6 +114,11 @@ typedef struct si__segment_rule {
     size_t percentile_count;
 } si__segment_rule;
 
+typedef struct si__threshold { /* calls of the segment below this are counted as good */
+    char *segment;
+    double below_ms;
+} si__threshold;
+
 typedef struct si__problem {
     int warning, line;
     char *path, *text; /* "path:line: message" */
@@ -113,6 +137,8 @@ typedef struct si__ruleset {
     size_t inhibit_count;
     si__segment_rule *segments;
     size_t segment_count;
+    si__threshold *thresholds;
+    size_t threshold_count;
     si__cadence cadence;
     int cadence_ref; /* function(now, host) or LUA_NOREF */
     size_t cadence_unit;
@@ -158,6 +184,7 @@ int si__ruleset_find_functions(lua_State *L);                     /* after a res
 void si__ruleset_forget_functions(si__ruleset *set, size_t unit); /* its state ends, or has ended */
 void si__ruleset_order(si__ruleset *set);                         /* everything in the order of files and lines */
 void si__ruleset_clear_read(si__ruleset *set);
+void si__subjects_free(si__subjects *subjects);        /* subjects.c. NULL is allowed */
 void si__cadence_read(lua_State *L, si__cadence *out); /* from the flat cadence table at the top. [-0, +0, e] */
 
 /* core.c: puts the table "si.core" (what lua/si/ calls) on the stack. [-0, +1, m] */

@@ -14,6 +14,8 @@
 #include "../report/alert.h"
 #include "../report/report.h"
 
+struct si__sketch;
+
 typedef struct si__script si__script;
 
 typedef struct si__cadence { /* what the rules' cadence { } says, checked and with defaults filled in */
@@ -67,9 +69,19 @@ int si__script_segment_name(si__script *script, const char *raw, char *out, size
 int si__script_describe(si__script *script, si__report *report);
 const char *si__script_hash(const si__script *script); /* hex of the set in force */
 
-/* The percentiles (0..100) to keep for a segment of this raw name: what its segment rule says, else 50, 95, 99.
-   Writes at most cap; returns how many. */
-size_t si__script_segment_percentiles(si__script *script, const char *raw, double *out, size_t cap);
+/* The percentiles (0..100) to keep for a segment of this name, the one that si__script_segment_name gave it: what its
+   segment rule says, else 50, 95, 99. Writes at most cap; returns how many. */
+size_t si__script_segment_percentiles(si__script *script, const char *name, double *out, size_t cap);
+/* The durations (ms) below which a call of this segment is good, as objectives (slo) have it. */
+size_t si__script_segment_thresholds(const si__script *script, const char *name, double *out_ms, size_t cap);
+/*
+ * Puts what was measured of a segment into the history under the names that rules ask for: its percentiles, "|count"
+ * and
+ * "|errors" per minute, "|total" and "|failed" calls, and "|below250" for each objective's threshold. `name` as
+ * renamed; `sketch` borrowed; `duration_ns`: what the calls were counted over. Loop thread.
+ */
+void si__script_segment_observe(si__script *script, const char *name, const struct si__sketch *sketch, uint64_t count,
+                                uint64_t errors, uint64_t duration_ns, int64_t time_ms);
 
 /* Somebody saw the alert: no escalation that says unless = "acked". 0 or SI_ENOTFOUND. Forgotten when it fires anew. */
 int si__script_ack(si__script *script, const char *fingerprint, int acked);

@@ -22,6 +22,11 @@ struct si__segment_cache {
         uint64_t hash;
         char *raw, *name; /* name NULL: unchanged */
     } slots[CACHE_SLOTS];
+    /* The way back: names that rules gave. Borrowed from slots; the first rule that gave a name has it. */
+    struct {
+        const char *name;
+        const si__segment_rule *rule;
+    } given[CACHE_SLOTS];
 };
 
 typedef struct rename_call {
@@ -53,8 +58,7 @@ static const si__segment_rule *rule_for(const si__script *script, const char *ra
     return NULL;
 }
 
-static void rename_segment(si__script *script, const char *raw, rename_call *c) {
-    const si__segment_rule *rule = rule_for(script, raw);
+static void rename_segment(si__script *script, const si__segment_rule *rule, const char *raw, rename_call *c) {
     c->name[0] = '\0';
     c->raw = raw;
     if (!rule) return;
@@ -101,45 +105,82 @@ static size_t slot_of(const si__segment_cache *cache, const char *raw, uint64_t 
     return at;
 }
 
+static uint64_t name_hash(const char *name) {
+    si__hash hash;
+    si__hash_begin(&hash);
+    si__hash_add(&hash, name, strlen(name));
+    return hash.b;
+}
+
+/* The place of a given name, or the free one where it belongs. There is always one free: CACHE_NAMES < CACHE_SLOTS. */
+static size_t given_at(const si__segment_cache *cache, const char *name) {
+    size_t at = name_hash(name) & (CACHE_SLOTS - 1);
+    while (cache->given[at].name && strcmp(cache->given[at].name, name) != 0) at = (at + 1) & (CACHE_SLOTS - 1);
+    return at;
+}
+
 static int answer(const char *name, const char *raw, char *out, size_t out_bytes) {
     snprintf(out, out_bytes, "%s", name && *name ? name : raw);
     return name && *name && strcmp(name, raw) != 0;
+}
+
+static void remember(si__segment_cache *cache, size_t at, uint64_t hash, const char *raw, const char *name,
+                     const si__segment_rule *rule) {
+    cache->slots[at].raw = strdup(raw);
+    if (!cache->slots[at].raw) return;
+    cache->slots[at].hash = hash;
+    cache->slots[at].name = *name && strcmp(name, raw) != 0 ? strdup(name) : NULL;
+    cache->count++;
+    if (!rule || !cache->slots[at].name) return;
+    size_t given = given_at(cache, cache->slots[at].name);
+    if (cache->given[given].name) return;
+    cache->given[given].name = cache->slots[at].name;
+    cache->given[given].rule = rule;
 }
 
 int si__script_segment_name(si__script *script, const char *raw, char *out, size_t out_bytes) {
     rename_call c = {.ref = LUA_NOREF};
     if (!script->set || script->set->segment_count == 0) return answer(NULL, raw, out, out_bytes);
     if (!script->segments) script->segments = calloc(1, sizeof *script->segments);
-    si__segment_cache *cache = script->segments;
-    if (!cache) {
-        rename_segment(script, raw, &c);
-        return answer(c.name, raw, out, out_bytes);
+    uint64_t hash = name_hash(raw);
+    size_t at = script->segments ? slot_of(script->segments, raw, hash) : 0;
+    if (script->segments && script->segments->slots[at].raw)
+        return answer(script->segments->slots[at].name, raw, out, out_bytes);
+    const si__segment_rule *rule = rule_for(script, raw);
+    rename_segment(script, rule, raw, &c);
+    if (script->segments) {
+        if (script->segments->count >= CACHE_NAMES) si__segments_reset(script); /* names without end: start over */
+        remember(script->segments, slot_of(script->segments, raw, hash), hash, raw, c.name, rule);
     }
-    si__hash hash;
-    si__hash_begin(&hash);
-    si__hash_add(&hash, raw, strlen(raw));
-    size_t at = slot_of(cache, raw, hash.b);
-    if (!cache->slots[at].raw) {
-        rename_segment(script, raw, &c);
-        if (cache->count >= CACHE_NAMES) { /* names without end: start over rather than grow */
-            si__segments_reset(script);
-            at = slot_of(cache, raw, hash.b);
-        }
-        cache->slots[at].raw = strdup(raw);
-        if (!cache->slots[at].raw) return answer(c.name, raw, out, out_bytes);
-        cache->slots[at].hash = hash.b;
-        cache->slots[at].name = *c.name && strcmp(c.name, raw) != 0 ? strdup(c.name) : NULL;
-        cache->count++;
-    }
-    return answer(cache->slots[at].name, raw, out, out_bytes);
+    return answer(c.name, raw, out, out_bytes);
 }
 
-size_t si__script_segment_percentiles(si__script *script, const char *raw, double *out, size_t cap) {
+const si__segment_rule *si__segments_rule_of(const si__script *script, const char *name) {
+    if (!script->set) return NULL;
+    if (script->segments) {
+        size_t at = given_at(script->segments, name);
+        if (script->segments->given[at].name) return script->segments->given[at].rule;
+    }
+    return rule_for(script, name);
+}
+
+size_t si__script_segment_percentiles(si__script *script, const char *name, double *out, size_t cap) {
     static const double usual[] = {50, 95, 99};
-    const si__segment_rule *rule = script->set ? rule_for(script, raw) : NULL;
+    const si__segment_rule *rule = si__segments_rule_of(script, name);
     const double *from = rule ? rule->percentiles : usual;
     size_t n = rule ? rule->percentile_count : sizeof usual / sizeof *usual;
     if (n > cap) n = cap;
     memcpy(out, from, n * sizeof *out);
+    return n;
+}
+
+size_t si__script_segment_thresholds(const si__script *script, const char *name, double *out_ms, size_t cap) {
+    size_t n = 0;
+    for (size_t i = 0; script->set && i < script->set->threshold_count && n < cap; i++) {
+        const si__threshold *threshold = &script->set->thresholds[i];
+        int known = strcmp(threshold->segment, name) != 0;
+        for (size_t k = 0; k < n && !known; k++) known = out_ms[k] == threshold->below_ms;
+        if (!known) out_ms[n++] = threshold->below_ms;
+    }
     return n;
 }

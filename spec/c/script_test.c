@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include "../../runtime/history/history.h"
+#include "../../runtime/history/series.h"
+#include "../../runtime/profile/sketch.h"
 #include "../../runtime/report/report.h"
 #include "../../runtime/script/script.h"
 #include "si/si.h"
@@ -103,8 +105,8 @@ static int make(void **state) {
     return 0;
 }
 
-static const char *const file_names[] = {"health.lua",  "routing.lua", "mine.lua",   "other.lua",
-                                         ".hidden.lua", "mine.lua~",   "cadence.lua"};
+static const char *const file_names[] = {"health.lua",  "routing.lua", "mine.lua",    "other.lua",
+                                         ".hidden.lua", "mine.lua~",   "cadence.lua", "segments.lua"};
 
 static void remove_file(fixture *f, const char *name) {
     char path[160];
@@ -497,6 +499,43 @@ static void check_finds_what_loading_cannot(void **state) {
     expect_part(lines, "/nonexistent: No such file or directory");
 }
 
+static double newest(fixture *f, const char *name) {
+    const si__series *series = si__history_find(f->history, SI__SERIES_SEGMENT, name);
+    return series ? si__series_last(series) : NAN;
+}
+
+static void segments_become_series_under_their_new_names(void **state) {
+    fixture *f = *state;
+    char name[96];
+    double percentiles[8];
+    write_file(
+        f, "mine.lua",
+        "segment 'http .*' { name = function(n) return (n:gsub('/%d+', '/:id')) end, percentiles = { 90, 99 } }\n"
+        "segment 'fixed' { name = 'other', percentiles = { 50 } }\n"
+        "slo 'quick' { segment = 'http /x/:id', good = { below = '250ms' }, target = 0.99 }");
+    write_file(f, "segments.lua", "");
+    load_ok(f);
+    assert_int_equal(si__script_segment_name(f->script, "http /x/17", name, sizeof name), 1);
+    assert_string_equal(name, "http /x/:id");
+    si__sketch *sketch = si__sketch_new();
+    for (uint64_t i = 1; i <= 100; i++) assert_int_equal(si__sketch_add(sketch, i * 5 * 1000000, 2), 0); /* 5..500 ms */
+    si__script_segment_observe(f->script, name, sketch, 200, 7, 120 * (uint64_t)1000000000, T0);
+    si__sketch_free(sketch);
+    assert_int_equal(si__script_segment_percentiles(f->script, name, percentiles, 8), 2);
+    assert_true(percentiles[0] == 90 && percentiles[1] == 99);
+    assert_true(fabs(newest(f, "http /x/:id|p90") - 450) < 20);
+    assert_true(fabs(newest(f, "http /x/:id|p95") - 475) < 20); /* always there */
+    assert_true(isnan(newest(f, "http /x/:id|p50")));
+    assert_true(newest(f, "http /x/:id|count") == 100); /* per minute */
+    assert_true(newest(f, "http /x/:id|errors") == 3.5);
+    assert_true(newest(f, "http /x/:id|total") == 200);
+    assert_true(newest(f, "http /x/:id|failed") == 7);
+    assert_true(fabs(newest(f, "http /x/:id|below250") - 100) < 8); /* within the sketch's accuracy */
+    assert_int_equal(si__script_segment_name(f->script, "fixed", name, sizeof name), 1);
+    assert_int_equal(si__script_segment_percentiles(f->script, "other", percentiles, 8), 1);
+    assert_int_equal(si__script_segment_percentiles(f->script, "unknown", percentiles, 8), 3);
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, make, drop)
     const struct CMUnitTest tests[] = {
@@ -512,6 +551,7 @@ int main(void) {
         WITH(a_kept_series_is_refused),
         WITH(effects_are_data),
         WITH(segments_are_renamed_and_cached),
+        WITH(segments_become_series_under_their_new_names),
         WITH(routes_can_be_asked),
         WITH(clocks_that_jump_break_nothing),
         WITH(check_finds_what_loading_cannot),

@@ -38,7 +38,7 @@ describe("docs/rules.md", function()
   end)
 
   it("documents every word and field", function()
-    for _, file in ipairs { "rule", "cadence", "segment", "route" } do
+    for _, file in ipairs { "rule", "cadence", "segment", "route", "slo" } do
       local source = read("lua/si/" .. file .. ".lua")
       for name in source:gmatch "\n +([%l_]+) = { kind = " do
         assert.is_truthy(guide:find(name, 1, true), name .. " of lua/si/" .. file .. ".lua is not documented")

@@ -96,7 +96,7 @@ end)
 
 describe("what a rule is about", function()
   it("is checked", function()
-    refused("x = profiles { 'cpu', 'lok' }", 'profiles: field "types": expected one of cpu, heap, lock, network, system, channel; got "lok". Did you mean "lock"?')
+    refused("x = profiles { 'cpu', 'lok' }", 'profiles: field "types": expected one of cpu, heap, alloc, lock, network, system, channel; got "lok". Did you mean "lock"?')
     refused("x = callsites { top = 0 }", 'callsites: field "top": at least 1, got 0')
     refused("x = callsites { min = '8 megs' }", '"8 megs" is not a size')
     refused("x = segments '('", "segments: malformed pattern (missing ')')")
