@@ -412,6 +412,7 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
     load_channels(a);
     si__agent_load_state(a); /* after the rules: alerts of unknown ones are dropped */
     a->started_unix_ms = a->unix_ms;
+    a->started_ms = a->now_ms;
     a->last_report_ms = a->last_save_ms = a->last_second_ms = a->last_govern_ms = a->now_ms;
     a->last_metrics_ms = a->last_read_ms = INT64_MIN / 2; /* due at once */
     si__sampler_tick(a->sampler, a->now_ms);
@@ -442,6 +443,12 @@ void si__agent_after_fork(si__agent *a) {
 
 uint64_t si__agent_events(const si__agent *a) {
     return si__recorder_events(a->recorder);
+}
+
+void si__agent_program_ended(si__agent *a, int wait_status) {
+    si__agent_look_at_clocks(a);
+    a->death = (si__death){.wait_status = wait_status, .ran_ms = a->now_ms - a->started_ms};
+    a->died = 1;
 }
 
 /* ---- Files of the whole run ---- */
@@ -477,6 +484,13 @@ int si__agent_save_pprof(si__agent *a, si__profile_type type, const char *path) 
                                        .duration_ns = (unix_ms() - a->started_unix_ms) * 1000000};
     int rc = raw && symbolizer ? si__pprof_save(raw, symbolizer, &options, path) : SI_ENOMEM;
     if (raw) si__rawprofile_free(raw);
+    if (symbolizer) si__symbolizer_free(symbolizer);
+    return rc;
+}
+
+int si__agent_save_errors(si__agent *a, const char *path) {
+    si__symbolizer *symbolizer = si__symbolizer_new(0);
+    int rc = symbolizer ? si__death_save(a->recorder, &a->death, symbolizer, path) : SI_ENOMEM;
     if (symbolizer) si__symbolizer_free(symbolizer);
     return rc;
 }

@@ -43,6 +43,10 @@ void si__agent_refresh(si__agent *agent, pid_t pid, void (*ready)(void *arg), vo
 /* A process has ended: what it left in its region is drained, then it is forgotten. */
 void si__agent_process_ended(si__agent *agent, pid_t pid);
 
+/* The program that was started has ended, as waitpid tells: what it died of goes into the last report and into
+   errors.txt. After si__agent_process_ended of its processes, before si__agent_stop. */
+void si__agent_program_ended(si__agent *agent, int wait_status);
+
 /* A state line for reports: ("probe", "unavailable", "the program is statically linked"). Replaces one of that name. */
 void si__agent_status(si__agent *agent, const char *name, const char *state, const char *reason);
 
@@ -67,6 +71,9 @@ void si__agent_free(si__agent *agent, void (*freed)(void *arg), void *arg);
  * set). */
 int si__agent_save_folded(si__agent *agent, si__profile_type type, const char *path);
 int si__agent_save_pprof(si__agent *agent, si__profile_type type, const char *path);
+
+/* Writes what went wrong, if anything did (see death.h). Blocking; after si__agent_program_ended and si__agent_stop. */
+int si__agent_save_errors(si__agent *agent, const char *path);
 
 /* In a forked child, whose copy of the agent nobody runs: gives up what the parent must be able to release. System
  * calls only. */

@@ -5,6 +5,7 @@
 
 #include "agent.h"
 #include "context.h"
+#include "death.h"
 #include "deliver.h"
 #include "meter.h"
 #include "reporter.h"
@@ -53,6 +54,7 @@ struct si__agent {
     uv_timer_t beat;
     si__cadence cadence;
     int64_t unix_ms, started_unix_ms; /* for what is written down */
+    int64_t started_ms;
     int news; /* an alert began or ended: the dashboard, which tells people, must not wait for the cadence */
     int64_t now_ms, last_second_ms, last_metrics_ms, last_read_ms, last_report_ms, last_govern_ms, last_save_ms;
     int64_t focus_end_ms[SI__PROFILE_TYPES]; /* 0: none */
@@ -66,6 +68,8 @@ struct si__agent {
     si__probe_state probes[SI__COLLECTOR_STATES];
     int probes_known;
     /* the end */
+    si__death death;
+    int died; /* 1: death is known, and not recorded yet */
     int stopping, stop_step, open_handles;
     uv_timer_t deadline;
     int deadline_open;

@@ -46,7 +46,8 @@ void si__agent_continue(si__agent *a) {
     a->stop_step = STEP_REPORT;
     si__agent_look_at_clocks(a);
     for (int i = 0; i < SI__PROFILE_TYPES; i++) si__recorder_focus_end(a->recorder, (si__profile_type)i);
-    si__agent_read_metrics(a); /* what ended processes counted last */
+    if (a->died) si__death_record(a->recorder, &a->death); /* every ring is drained by now */
+    si__agent_read_metrics(a);                             /* what ended processes counted last */
     si__reporter_make(a->reporter, a->unix_ms, on_reported, a);
 }
 

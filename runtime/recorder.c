@@ -40,6 +40,7 @@ si__recorder *si__recorder_new(int keep_whole_run) {
         si__recorder_free(r);
         return NULL;
     }
+    r->keeps_whole = keep_whole_run;
     r->enabled = 1u << SI__PROFILE_CPU;
     r->start_ns = r->metrics_ns = si__recorder_clock_ns();
     r->collect_above = si__recorder_collect_at;
@@ -66,6 +67,7 @@ static void free_type(si__recorded_type *t) {
 void si__recorder_free(si__recorder *r) {
     if (!r) return;
     si__recorded_errors_clear(&r->errors);
+    si__recorded_errors_clear(&r->whole_errors);
     si__recorded_segments_clear(&r->segments);
     si__recorder_forget_ended(r);
     while (r->sources) {
@@ -135,6 +137,7 @@ static size_t list_profiles(si__recorder *r, si__profile **live) {
     }
     for (size_t i = 0; i < r->ended_count; i++) live[count++] = r->ended[i].profile;
     for (size_t i = 0; i < r->errors.count; i++) live[count++] = r->errors.items[i].profile;
+    for (size_t i = 0; i < r->whole_errors.count; i++) live[count++] = r->whole_errors.items[i].profile;
     for (size_t i = 0; i < r->segments.count; i++)
         if (r->segments.items[i].profile) live[count++] = r->segments.items[i].profile;
     return count;
@@ -142,14 +145,16 @@ static size_t list_profiles(si__recorder *r, si__profile **live) {
 
 /* Lets the stack table keep only what live profiles use. */
 static void collect(si__recorder *r) {
-    size_t cap = SI__PROFILE_TYPES * (3 + RING_SLICES) + SI__ENDED_FOCUSES + r->errors.count + r->segments.count;
+    size_t cap = SI__PROFILE_TYPES * (3 + RING_SLICES) + SI__ENDED_FOCUSES + r->errors.count + r->whole_errors.count +
+                 r->segments.count;
     size_t sources = 0;
     for (const si__source *s = r->sources; s; s = s->next) sources += s->live != NULL;
-    in_use use = {.profiles = malloc(cap * sizeof(si__profile *)), .lists = malloc((sources + 1) * sizeof *use.lists)};
+    in_use use = {.profiles = malloc(cap * sizeof(si__profile *)), .lists = malloc((sources + 2) * sizeof *use.lists)};
     if (use.profiles && use.lists) {
         use.profile_count = list_profiles(r, use.profiles);
         for (const si__source *s = r->sources; s; s = s->next)
             if (s->live) use.lists[use.list_count++] = si__heap_live_nodes(s->live);
+        use.lists[use.list_count++] = (si__node_list){&r->last_node, 1};
         si__stacks_collect(r->stacks, use.profiles, use.profile_count, use.lists, use.list_count);
     }
     free(use.profiles);
@@ -206,6 +211,15 @@ static void split_text(const char *text, size_t bytes, char *group, size_t group
     snprintf(message, message_bytes, "%.*s", (int)strnlen(text + (bytes - rest), rest), text + (bytes - rest));
 }
 
+static void add_error(si__recorded_errors *errors, const char *group, const char *message, uint32_t node,
+                      uint64_t counted, uint32_t stacks) {
+    si__recorded_error *error = si__recorded_error_get(errors, group);
+    if (!error) return;
+    snprintf(error->message, sizeof error->message, "%s", message);
+    error->count += counted;
+    si__profile_add(error->profile, node, 1, stacks ? stacks : 1);
+}
+
 static void record_error(si__recorder *r, uint32_t node, const si__drained_event *event) {
     char group[SI__NAME_BYTES + 32], message[MESSAGE_BYTES];
     uint64_t counted_here = 0;
@@ -218,17 +232,27 @@ static void record_error(si__recorder *r, uint32_t node, const si__drained_event
     } else {
         split_text(event->text, event->text_bytes, group, sizeof group, message, sizeof message);
     }
-    si__recorded_error *error = si__recorded_error_get(&r->errors, group);
-    if (!error) return;
-    snprintf(error->message, sizeof error->message, "%s", message);
-    error->count += counted_here;
-    si__profile_add(error->profile, node, 1, event->count ? event->count : 1);
+    add_error(&r->errors, group, message, node, counted_here, event->count);
+    if (r->keeps_whole) add_error(&r->whole_errors, group, message, node, counted_here, event->count);
+}
+
+int si__recorder_has_error(const si__recorder *r, const char *group) {
+    for (size_t i = 0; i < r->errors.count; i++)
+        if (strcmp(r->errors.items[i].group, group) == 0 && r->errors.items[i].count) return 1;
+    return 0;
+}
+
+void si__recorder_error(si__recorder *r, const char *group, const char *message, int with_stack) {
+    uint32_t node = with_stack ? r->last_node : 0;
+    add_error(&r->errors, group, message, node, 1, 1);
+    if (r->keeps_whole) add_error(&r->whole_errors, group, message, node, 1, 1);
 }
 
 void si__recorder_event(si__recorder *r, si__source *source, const si__space *space, const si__drained_event *event) {
     r->events++;
     make_room(r);
     uint32_t node = si__stacks_intern(r->stacks, space, event->pcs, event->frame_count, event->flags);
+    if (node) r->last_node = node;
     switch (event->type) {
     case SI__EVENT_CPU:
         record_sample(r, SI__PROFILE_CPU, node, event);
@@ -278,6 +302,8 @@ void si__recorder_tally(si__recorder *r, const si__drained_instrument *t) {
         tally_custom(r, t);
     } else if (t->kind == SI__INSTRUMENT_ERROR) {
         si__recorded_error *error = t->count ? si__recorded_error_get(&r->errors, t->name) : NULL;
+        if (error) error->count += t->count;
+        error = t->count && r->keeps_whole ? si__recorded_error_get(&r->whole_errors, t->name) : NULL;
         if (error) error->count += t->count;
     } else if (t->count) {
         char name[256];
@@ -335,6 +361,29 @@ int si__recorder_focused(const si__recorder *r, si__profile_type type) {
 si__rawprofile *si__recorder_whole_run(const si__recorder *r, si__profile_type type) {
     const si__profile *whole = r->types[type].whole;
     return whole ? si__rawprofile_new(r->stacks, whole) : NULL;
+}
+
+void si__recorder_whole_errors(const si__recorder *r,
+                               void (*each)(void *arg, const char *group, const char *message, uint64_t count,
+                                            const si__rawprofile *stacks),
+                               void *arg) {
+    for (size_t i = 0; i < r->whole_errors.count; i++) {
+        const si__recorded_error *e = &r->whole_errors.items[i];
+        si__rawprofile *stacks = si__profile_count(e->profile) ? si__rawprofile_new(r->stacks, e->profile) : NULL;
+        each(arg, e->group, e->message, e->count, stacks);
+        if (stacks) si__rawprofile_free(stacks);
+    }
+}
+
+si__rawprofile *si__recorder_recent(const si__recorder *r, si__profile_type type, int64_t before_ms) {
+    const si__profile_ring *ring = r->types[type].ring;
+    si__profile *recent = ring ? si__profile_new() : NULL;
+    if (!recent) return NULL;
+    uint64_t now_ns = si__recorder_clock_ns(), before_ns = (uint64_t)before_ms * 1000000;
+    si__profile_ring_take(ring, now_ns > before_ns ? now_ns - before_ns : 0, now_ns, recent);
+    si__rawprofile *raw = si__profile_total_value(recent) ? si__rawprofile_new(r->stacks, recent) : NULL;
+    si__profile_free(recent);
+    return raw;
 }
 
 uint64_t si__recorder_events(const si__recorder *r) {

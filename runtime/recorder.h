@@ -57,7 +57,11 @@ void si__recorder_enable(si__recorder *recorder, unsigned types);
 /* One drained event, with the address space of its process. `source` NULL: its live heap is not followed. */
 void si__recorder_event(si__recorder *recorder, si__source *source, const si__space *space,
                         const si__drained_event *event);
-void si__recorder_lost(si__recorder *recorder, uint64_t events); /* events dropped by full rings */
+/* An error that the agent itself has seen, such as the program's death. with_stack 1: shown with the last stack that
+   anybody sent. */
+void si__recorder_error(si__recorder *recorder, const char *group, const char *message, int with_stack);
+int si__recorder_has_error(const si__recorder *recorder, const char *group); /* since the last cut */
+void si__recorder_lost(si__recorder *recorder, uint64_t events);             /* events dropped by full rings */
 
 /* What an instrument gained. */
 void si__recorder_tally(si__recorder *recorder, const si__drained_instrument *gained);
@@ -84,6 +88,14 @@ int si__recorder_cut(si__recorder *recorder, int64_t now_ms, double cores, si__r
 /* The whole run so far as a raw profile, or NULL; of a level: what processes had when they ended. The caller frees it.
  */
 si__rawprofile *si__recorder_whole_run(const si__recorder *recorder, si__profile_type type);
+/* The errors of the whole run, each with its stacks as a raw profile (NULL: none), `each` on the caller. Borrowed. */
+void si__recorder_whole_errors(const si__recorder *recorder,
+                               void (*each)(void *arg, const char *group, const char *message, uint64_t count,
+                                            const si__rawprofile *stacks),
+                               void *arg);
+
+/* What the last `before_ms` held of a type; NULL: nothing, or out of memory. The caller frees it. */
+si__rawprofile *si__recorder_recent(const si__recorder *recorder, si__profile_type type, int64_t before_ms);
 uint64_t si__recorder_events(const si__recorder *recorder);
 
 #endif

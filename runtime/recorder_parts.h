@@ -48,6 +48,9 @@ struct si__recorder {
     si__focus ended[SI__ENDED_FOCUSES]; /* for the next cut, oldest first */
     size_t ended_count;
     si__recorded_errors errors;
+    si__recorded_errors whole_errors; /* of the whole run, if that is kept */
+    int keeps_whole;
+    uint32_t last_node; /* of the last event that had a stack */
     si__recorded_segments segments;
     si__custom customs[SI__CUSTOM_METRICS];
     size_t custom_count;

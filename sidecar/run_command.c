@@ -51,6 +51,16 @@ static int save(run *r, const char *dir, const char *extension,
     return failed;
 }
 
+/* Nothing went wrong: no file. */
+static int save_errors(run *r, const char *dir) {
+    char path[4200];
+    if (!dir) return 0;
+    snprintf(path, sizeof path, "%s/errors.txt", dir);
+    int rc = si__agent_save_errors(r->agent, path);
+    if (rc) fprintf(stderr, "si run: %s: %s\n", path, rc == SI_EIO ? strerror(errno) : si_strerror(rc));
+    return rc != 0;
+}
+
 /* Types without a file's worth of data because their collector does not work there. */
 static void explain_missing(const run *r) {
     const char *said = NULL;
@@ -99,6 +109,7 @@ static void on_stopped(void *arg, int rc) {
     if (r->args.folded_dir || r->args.pprof_dir) explain_missing(r);
     r->file_failed = save(r, r->args.folded_dir, "folded", si__agent_save_folded);
     r->file_failed |= save(r, r->args.pprof_dir, "pb.gz", si__agent_save_pprof);
+    r->file_failed |= save_errors(r, r->args.folded_dir) | save_errors(r, r->args.pprof_dir);
     if (r->server)
         si__probe_server_close(r->server, on_server_closed, r);
     else
@@ -109,6 +120,7 @@ static void on_exited(void *arg, int wait_status) {
     run *r = arg;
     r->wait_status = wait_status;
     si__agent_process_ended(r->agent, si__child_pid(r->child));
+    si__agent_program_ended(r->agent, wait_status);
     if (r->server && si__probe_server_seen(r->server) == 0 && (r->args.folded_dir || r->args.pprof_dir)) {
         const char *why = si__probe_server_refusal(r->server);
         fprintf(stderr, "si run: no CPU profile: %s\n", *why ? why : "the probe was not loaded into the program");

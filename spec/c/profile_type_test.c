@@ -214,7 +214,7 @@ static void live_samples_survive_a_full_stack_table(void **state) {
         for (uint64_t f = 0; f < 128; f++) pcs[f] = 0x10000 + i * 131072 + f * 64;
         const si__drained_event e = {.type = SI__EVENT_ERROR, .count = 1, .frame_count = 128, .pcs = pcs, .text = ""};
         si__recorder_event(recorder, source, &code, &e);
-        if (i % 1000) continue;
+        if (i != 3000 && i != 5999) continue;
         si__report *report = cut();
         uint64_t count;
         assert_int_equal(self_of(profile_of(report, "heap")->tree, "load", &count), 4096);

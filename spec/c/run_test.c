@@ -206,6 +206,50 @@ static void output_and_exit_are_the_programs_own(void **state) {
     }
 }
 
+static const char dying[] = "#include <signal.h>\n#include <stdlib.h>\n#include <string.h>\n"
+                            "__attribute__((noinline)) void spin(void) {\n"
+                            "  for (volatile unsigned long i = 0; i < 300000000; i++) {}\n}\n"
+                            "__attribute__((noinline)) void store(volatile int *p) { *p = 1; }\n"
+                            "int main(int count, char **words) {\n"
+                            "  spin();\n"
+                            "  if (count < 2) return 0;\n"
+                            "  if (strcmp(words[1], \"segv\") == 0) store((int *)16);\n"
+                            "  if (strcmp(words[1], \"kill\") == 0) raise(SIGKILL);\n"
+                            "  return 3;\n}\n";
+
+static void a_death_is_reported_with_its_stack_and_the_last_minute(void **state) {
+    (void)state;
+    char out[65536];
+    char path[256];
+    snprintf(path, sizeof path, "%s/dying.c", dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(dying, file);
+    fclose(file);
+    assert_int_equal(exit_code(shell(out, sizeof out, "cc -g -O1 -o dying dying.c")), 0);
+
+    shell(out, sizeof out, SI " run --folded died -- ./dying segv; echo code $?; cat died/errors.txt");
+    assert_non_null(strstr(out, "code 139"));
+    assert_non_null(strstr(out, "program: killed by SIGSEGV (signal 11)"));
+    assert_non_null(strstr(out, "SIGSEGV at 0x10"));
+    assert_non_null(strstr(out, "store"));
+    assert_non_null(strstr(out, "dying.c:7"));
+    assert_non_null(strstr(out, "last minute, CPU:"));
+
+    shell(out, sizeof out, SI " run --pprof died -- ./dying kill; echo code $?; cat died/errors.txt");
+    assert_non_null(strstr(out, "code 137"));
+    assert_non_null(strstr(out, "killed by SIGKILL (signal 9)"));
+    assert_non_null(strstr(out, "spin")); /* where it was seen last */
+
+    shell(out, sizeof out, SI " run --folded died -- ./dying code; echo code $?; cat died/errors.txt");
+    assert_non_null(strstr(out, "code 3"));
+    assert_non_null(strstr(out, "program: exited with code 3"));
+
+    shell(out, sizeof out, SI " run --folded died -- ./dying; echo code $?; ls died");
+    assert_non_null(strstr(out, "code 0"));
+    assert_null(strstr(out, "errors.txt")); /* an older one would tell of another run */
+}
+
 static void signals_are_forwarded(void **state) {
     (void)state;
     char out[4096];
@@ -301,6 +345,7 @@ int main(void) {
         cmocka_unit_test(short_processes_count),
         cmocka_unit_test(limits_are_survived),
         cmocka_unit_test(output_and_exit_are_the_programs_own),
+        cmocka_unit_test(a_death_is_reported_with_its_stack_and_the_last_minute),
         cmocka_unit_test(signals_are_forwarded),
         cmocka_unit_test(a_static_program_runs_and_we_say_why_it_has_no_profile),
         cmocka_unit_test(mistakes_are_named),
