@@ -15,8 +15,8 @@
 struct si__body_codec {
     ZSTD_CCtx *compress;
     ZSTD_DCtx *decompress;
-    uint8_t *raw, *packed, *sorting;
-    size_t raw_bytes, packed_bytes, sorting_bytes;
+    uint8_t *raw, *packed, *sorting, *decoded;
+    size_t raw_bytes, packed_bytes, sorting_bytes, decoded_bytes;
 };
 
 #define PAGE_BITS 9
@@ -52,6 +52,7 @@ void si__body_codec_free(si__body_codec *codec) {
     free(codec->raw);
     free(codec->packed);
     free(codec->sorting);
+    free(codec->decoded);
     free(codec);
 }
 
@@ -206,28 +207,34 @@ int si__sum_add(si__sum *sum, uint32_t node, uint64_t count, int64_t value) {
     return add(sum, node, count, value);
 }
 
-static int add_columns(si__sum *sum, const uint8_t *at, const uint8_t *end) {
+/* ---- Decoding ---- */
+
+/* After `count` numbers; NULL when they do not all end before `end`. */
+static const uint8_t *after(const uint8_t *at, const uint8_t *end, uint64_t count) {
+    for (; count; at++) {
+        if (at == end) return NULL;
+        count -= *at < 0x80;
+    }
+    return at;
+}
+
+static int decode_columns(si__body_codec *codec, const uint8_t *at, const uint8_t *end, size_t *out_count) {
     if (at == end) return SI_EFORMAT;
     int has_values = *at & HAS_VALUES;
     if ((*at++ & 0x7f) != VERSION) return SI_EFORMAT;
     uint64_t count, unit, word;
     if (!(at = get_varint(at, end, &count)) || !(at = get_varint(at, end, &unit))) return SI_EFORMAT;
     if (count > (size_t)(end - at)) return SI_EFORMAT;
-    const uint8_t *ids = at, *counts = at;
-    for (uint64_t i = 0; i < count; counts++) { /* the second column starts after `count` last bytes of numbers */
-        if (counts == end) return SI_EFORMAT;
-        i += *counts < 0x80;
-    }
-    const uint8_t *values = counts;
-    for (uint64_t i = 0; has_values && i < count; values++) {
-        if (values == end) return SI_EFORMAT;
-        i += *values < 0x80;
-    }
+    const uint8_t *ids = at, *counts = after(ids, end, count);
+    const uint8_t *values = counts ? after(counts, end, count) : NULL;
+    if (!values) return SI_EFORMAT;
+    if (reserve(&codec->decoded, &codec->decoded_bytes, (count + 1) * sizeof(si__entry))) return SI_ENOMEM;
+    si__entry *entries = (si__entry *)(void *)codec->decoded;
     uint64_t node = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t samples;
         if (!(ids = get_varint(ids, end, &word))) return SI_EFORMAT;
-        node += word;
+        node += word; /* wraps around at worst, and is checked below */
         if (!(counts = get_varint(counts, end, &samples))) return SI_EFORMAT;
         uint64_t value = samples * unit;
         if (has_values) {
@@ -235,18 +242,49 @@ static int add_columns(si__sum *sum, const uint8_t *at, const uint8_t *end) {
             value += unzigzag(word);
         }
         if (node >= SI__NODE_LIMIT) return SI_EFORMAT;
-        if (add(sum, (uint32_t)node, samples, (int64_t)value)) return SI_ENOMEM;
+        entries[i] = (si__entry){(uint32_t)node, samples, (int64_t)value};
     }
+    *out_count = count;
     return SI_OK;
 }
 
-int si__sum_add_body(si__sum *sum, si__body_codec *codec, const uint8_t *data, size_t length) {
+int si__body_decode(si__body_codec *codec, const uint8_t *data, size_t length, const si__entry **out, size_t *count) {
     unsigned long long raw = ZSTD_getFrameContentSize(data, length);
     if (raw == ZSTD_CONTENTSIZE_ERROR || raw == ZSTD_CONTENTSIZE_UNKNOWN || raw > RAW_LIMIT) return SI_EFORMAT;
     if (reserve(&codec->raw, &codec->raw_bytes, (size_t)raw + 1)) return SI_ENOMEM;
     size_t got = ZSTD_decompressDCtx(codec->decompress, codec->raw, codec->raw_bytes, data, length);
     if (ZSTD_isError(got)) return SI_EFORMAT;
-    return add_columns(sum, codec->raw, codec->raw + got);
+    int failed = decode_columns(codec, codec->raw, codec->raw + got, count);
+    *out = (const si__entry *)(const void *)codec->decoded;
+    return failed;
+}
+
+int si__sum_add_body(si__sum *sum, si__body_codec *codec, const uint8_t *data, size_t length) {
+    const si__entry *entries;
+    size_t count = 0;
+    int failed = si__body_decode(codec, data, length, &entries, &count);
+    for (size_t i = 0; i < count && !failed; i++)
+        failed = add(sum, entries[i].node, entries[i].count, entries[i].value);
+    return failed;
+}
+
+int si__sum_add_share(si__sum *sum, const si__entry *entries, size_t count, uint64_t parts) {
+    int failed = SI_OK;
+    for (size_t i = 0; i < count && !failed; i++) {
+        const si__entry *e = &entries[i];
+        unsigned __int128 shares = ((unsigned __int128)e->count << 16) / parts;
+        __int128 share = (__int128)e->value * 65536 / (__int128)parts;
+        failed = add(sum, e->node, (uint64_t)shares, (int64_t)share);
+    }
+    return failed;
+}
+
+void si__sum_round(si__sum *sum) {
+    for (size_t i = 0; i < sum->page_count; i++)
+        for (size_t j = 0; sum->pages[i] && j < PAGE_NODES; j++) {
+            sum->pages[i]->nodes[j].count = (sum->pages[i]->nodes[j].count + 32768) >> 16;
+            sum->pages[i]->nodes[j].value = si__wrap_add(sum->pages[i]->nodes[j].value, 32768) >> 16;
+        }
 }
 
 size_t si__sum_count(const si__sum *sum) {

@@ -32,6 +32,10 @@ void si__body_codec_free(si__body_codec *codec);
  * or SI_ENOMEM. */
 int si__body_encode(si__body_codec *codec, si__entry *entries, size_t count, const uint8_t **out, size_t *length);
 
+/* The entries of a body, in the order of their nodes; borrowed from the codec until its next use. 0, SI_EFORMAT,
+ * SI_ENOMEM. */
+int si__body_decode(si__body_codec *codec, const uint8_t *data, size_t length, const si__entry **out, size_t *count);
+
 /* A sum over bodies: node -> count, value. */
 typedef struct si__sum si__sum;
 si__sum *si__sum_new(void);
@@ -40,6 +44,10 @@ int si__sum_add(si__sum *sum, uint32_t node, uint64_t count, int64_t value); /* 
 int si__sum_add_body(si__sum *sum, si__body_codec *codec, const uint8_t *data,
                      size_t length); /* 0, SI_EFORMAT, SI_ENOMEM */
 size_t si__sum_count(const si__sum *sum);
+/* Divides all by 65536, rounding: for sums of shares, see si__sum_add_share. */
+void si__sum_round(si__sum *sum);
+/* Adds 65536 / `parts` of each entry. 0 or SI_ENOMEM. */
+int si__sum_add_share(si__sum *sum, const si__entry *entries, size_t count, uint64_t parts);
 /* Writes all entries, in the order of their nodes, to out, which has room for si__sum_count. */
 void si__sum_entries(const si__sum *sum, si__entry *out);
 

@@ -24,18 +24,28 @@ static int64_t next_due(const cover *c, int64_t step, int64_t from_ms, int64_t t
     return si__db_int(&c->reader->db, si__db_bind(due, "isiii", c->app, c->type, step, from_ms, to_ms), to_ms);
 }
 
+/* A period that is due: summed up as far as it was, and the rest as reported. Segments are summed up anew. */
+static int cover_due(const cover *c, int64_t t, int64_t step) {
+    sqlite3_stmt *upto = si__db_prepare(
+        &c->reader->db, "SELECT max(upto) FROM rollup WHERE app=? AND type=? AND resolution_ms=? AND t=?");
+    int64_t after = !*c->type ? 0 : si__db_int(&c->reader->db, si__db_bind(upto, "isii", c->app, c->type, step, t), 0);
+    int failed = after ? c->each(c->arg, 0, t, t + step, 0) : SI_OK;
+    return failed ? failed : c->each(c->arg, -1, t, t + step, after);
+}
+
 static int cover_level(const cover *c, int level, int64_t from_ms,
                        int64_t to_ms) { /* recurses over SI__ROLLUP_LEVELS at most */
     if (from_ms >= to_ms) return SI_OK;
-    if (level < 0) return c->each(c->arg, -1, from_ms, to_ms);
+    if (level < 0) return c->each(c->arg, -1, from_ms, to_ms, 0);
     int64_t step = si__rollup_steps_ms[level];
     int64_t first = (from_ms + step - 1) / step * step, last = to_ms / step * step;
     if (first >= last) return cover_level(c, level - 1, from_ms, to_ms);
     int failed = cover_level(c, level - 1, from_ms, first);
     for (int64_t t = first, due; t < last && !failed; t = due + step) {
         due = next_due(c, step, t, last);
-        if (due > t) failed = c->each(c->arg, level, t, due);
-        if (!failed && due < last) failed = cover_level(c, level - 1, due, due + step);
+        if (due > t) failed = c->each(c->arg, level, t, due, 0);
+        if (!failed && due < last)
+            failed = level ? cover_level(c, level - 1, due, due + step) : cover_due(c, due, step);
     }
     return failed ? failed : cover_level(c, level - 1, last, to_ms);
 }

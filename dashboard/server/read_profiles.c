@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cover.h"
-#include "rollup.h"
+#include "kind.h"
+#include "part.h"
 
 int64_t si__read_app(si__reader *reader, const char *name, const char *environment) {
     sqlite3_stmt *find = si__db_prepare(&reader->db, "SELECT id FROM app WHERE name=? AND environment=?");
@@ -39,7 +39,8 @@ int si__read_profiles(si__reader *reader, const si__range *range, const char *ty
         &reader->db,
         "SELECT profile.id,app,type,start_ms,duration_ns,profile.source,context,total,samples,cores,trigger,app_version"
         " FROM profile LEFT JOIN context ON context.id=profile.context"
-        " WHERE app=?1 AND type=?2 AND start_ms>=?3 AND start_ms<?4 AND (?5=0 OR profile.source=?5) ORDER BY start_ms");
+        " WHERE app=?1 AND type=?2 AND start_ms/600000>=?3/600000 AND start_ms/600000<=?4/600000 AND start_ms>=?3"
+        " AND start_ms<?4 AND (?5=0 OR profile.source=?5) ORDER BY start_ms");
     si__db_bind(read, "isiii", range->app, type, range->from_ms, range->to_ms, range->source);
     return each_row(reader, read, each, arg);
 }
@@ -57,56 +58,36 @@ int si__read_profile(si__reader *reader, int64_t app, int64_t id, si__profile_ea
 /* ---- Merges ---- */
 
 typedef struct merging {
-    si__reader *reader;
     si__merge *merge;
-    const char *type;
-    int64_t app, source;
+    const si__shares *shares; /* of a level; NULL: a flow */
+    double total, samples;    /* of a level */
 } merging;
 
-/* Columns: body, profiles, samples, total, duration_ns, core_ns, cores, start, end. */
-static int add_rows(si__reader *reader, sqlite3_stmt *read, si__merge *merge) {
-    int row;
-    while ((row = si__db_step(&reader->db, read)) == 1) {
-        int failed = SI_OK;
-        if (sqlite3_column_bytes(read, 0) > 0)
-            failed = si__sum_add_body(merge->sum, reader->codec, sqlite3_column_blob(read, 0),
-                                      (size_t)sqlite3_column_bytes(read, 0));
-        if (failed) {
-            sqlite3_reset(read);
-            return failed;
-        }
-        merge->profiles += (uint64_t)sqlite3_column_int64(read, 1);
-        merge->samples += (uint64_t)sqlite3_column_int64(read, 2);
-        merge->total = si__wrap_add(merge->total, sqlite3_column_int64(read, 3));
-        merge->duration_ns += (uint64_t)sqlite3_column_int64(read, 4);
-        merge->core_ns += sqlite3_column_double(read, 5);
-        if (sqlite3_column_double(read, 6) > merge->cores) merge->cores = sqlite3_column_double(read, 6);
-        int64_t start = sqlite3_column_int64(read, 7), end = sqlite3_column_int64(read, 8);
-        if (!merge->start_ms || start < merge->start_ms) merge->start_ms = start;
-        if (end > merge->end_ms) merge->end_ms = end;
-    }
-    return row;
+static void add_head(si__merge *merge, const si__part *part) {
+    merge->profiles += part->profiles;
+    merge->duration_ns += part->duration_ns;
+    merge->core_ns += part->core_ns;
+    if (part->cores > merge->cores) merge->cores = part->cores;
+    if (!merge->start_ms || part->start_ms < merge->start_ms) merge->start_ms = part->start_ms;
+    if (part->end_ms > merge->end_ms) merge->end_ms = part->end_ms;
+    merge->rollups += part->level >= 0;
 }
 
-static int merge_stretch(void *arg, int level, int64_t from_ms, int64_t to_ms) {
+static int add_part(void *arg, const si__part *part) {
     merging *m = arg;
-    si__db *db = &m->reader->db;
-    sqlite3_stmt *read;
-    if (level < 0) {
-        read = si__db_prepare(
-            db, "SELECT body,1,samples,total,duration_ns,duration_ns*cores,cores,start_ms,start_ms+duration_ns/1000000"
-                " FROM profile JOIN profile_body USING(id)"
-                " WHERE app=?1 AND type=?2 AND start_ms>=?3 AND start_ms<?4 AND (?5=0 OR source=?5)"
-                " AND trigger IN" SI__CONTINUOUS_TRIGGERS);
-        si__db_bind(read, "isiii", m->app, m->type, from_ms, to_ms, m->source);
-        return add_rows(m->reader, read, m->merge);
+    add_head(m->merge, part);
+    if (m->shares) {
+        uint64_t parts = si__shares_of(m->shares, part->source);
+        m->total += (double)part->total / (double)parts;
+        m->samples += (double)part->samples / (double)parts;
+        return si__sum_add_share(m->merge->sum, part->entries, part->count, parts);
     }
-    read =
-        si__db_prepare(db, "SELECT body,profiles,samples,total,duration_ns,core_ns,cores,t,t+resolution_ms FROM rollup"
-                           " WHERE app=? AND type=? AND resolution_ms=? AND t>=? AND t<?");
-    si__db_bind(read, "isiii", m->app, m->type, si__rollup_steps_ms[level], from_ms, to_ms);
-    m->merge->rollups += (uint64_t)((to_ms - from_ms) / si__rollup_steps_ms[level]);
-    return add_rows(m->reader, read, m->merge);
+    m->merge->samples += part->samples;
+    m->merge->total = si__wrap_add(m->merge->total, part->total);
+    int failed = SI_OK;
+    for (size_t i = 0; i < part->count && !failed; i++)
+        failed = si__sum_add(m->merge->sum, part->entries[i].node, part->entries[i].count, part->entries[i].value);
+    return failed;
 }
 
 static int prepare_merge(si__merge *merge) {
@@ -114,12 +95,71 @@ static int prepare_merge(si__merge *merge) {
     return merge->sum ? SI_OK : SI_ENOMEM;
 }
 
-int si__read_merge(si__reader *reader, const si__range *range, const char *type, si__merge *merge) {
-    merging m = {reader, merge, type, range->app, range->source};
+/* What all nodes of an average have together: rounding each may have moved the sum a little. */
+static int64_t total_of(const si__sum *sum) {
+    int64_t total = 0;
+    size_t count = si__sum_count(sum);
+    si__entry *entries = malloc((count + 1) * sizeof *entries);
+    if (!entries) return 0;
+    si__sum_entries(sum, entries);
+    for (size_t i = 0; i < count; i++) total = si__wrap_add(total, entries[i].value);
+    free(entries);
+    return total;
+}
+
+static int merge_level(const si__parts *parts, si__merge *merge) {
+    si__shares shares = {0};
+    merging m = {merge, &shares, 0, 0};
+    int failed = si__shares_count(&shares, parts);
+    failed = failed ? failed : si__parts_each(parts, add_part, &m);
+    si__shares_free(&shares);
+    if (failed) return failed;
+    si__sum_round(merge->sum);
+    merge->total = total_of(merge->sum);
+    merge->samples = m.samples < 1e18 ? (uint64_t)(m.samples + 0.5) : 0;
+    return SI_OK;
+}
+
+int si__read_merge_version(si__reader *reader, const si__range *range, const char *type, const char *version,
+                           si__merge *merge) {
+    if (version && !*version) version = NULL;
+    si__parts parts = {reader, range, type, version, si__parts_top(range, type, version), 0};
     int failed = prepare_merge(merge);
     if (failed) return failed;
-    int top = range->source ? -1 : SI__ROLLUP_LEVELS - 1; /* rollups are of all sources */
-    return si__cover(reader, range->app, type, range->from_ms, range->to_ms, top, merge_stretch, &m);
+    if (si__kind_of(type)->nature == SI__LEVEL) return merge_level(&parts, merge);
+    merging m = {merge, NULL, 0, 0};
+    return si__parts_each(&parts, add_part, &m);
+}
+
+int si__read_merge(si__reader *reader, const si__range *range, const char *type, si__merge *merge) {
+    return si__read_merge_version(reader, range, type, NULL, merge);
+}
+
+/* Columns: body, profiles, samples, total, duration_ns, core_ns, cores, start, end. */
+static int add_rows(si__reader *reader, sqlite3_stmt *read, si__merge *merge) {
+    merging m = {merge, NULL, 0, 0};
+    int row;
+    while ((row = si__db_step(&reader->db, read)) == 1) {
+        si__part part = {.profiles = (uint64_t)sqlite3_column_int64(read, 1),
+                         .samples = (uint64_t)sqlite3_column_int64(read, 2),
+                         .total = sqlite3_column_int64(read, 3),
+                         .duration_ns = (uint64_t)sqlite3_column_int64(read, 4),
+                         .core_ns = sqlite3_column_double(read, 5),
+                         .cores = sqlite3_column_double(read, 6),
+                         .start_ms = sqlite3_column_int64(read, 7),
+                         .end_ms = sqlite3_column_int64(read, 8),
+                         .level = -1};
+        int failed = SI_OK;
+        if (sqlite3_column_bytes(read, 0) > 0)
+            failed = si__body_decode(reader->codec, sqlite3_column_blob(read, 0), (size_t)sqlite3_column_bytes(read, 0),
+                                     &part.entries, &part.count);
+        failed = failed ? failed : add_part(&m, &part);
+        if (failed) {
+            sqlite3_reset(read);
+            return failed;
+        }
+    }
+    return row;
 }
 
 int si__read_merge_one(si__reader *reader, int64_t app, int64_t id, si__merge *merge) {

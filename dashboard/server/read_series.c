@@ -13,7 +13,8 @@ typedef struct reading {
     void *arg;
 } reading;
 
-static int read_stretch(void *arg, int level, int64_t from_ms, int64_t to_ms) {
+static int read_stretch(void *arg, int level, int64_t from_ms, int64_t to_ms, int64_t after) {
+    (void)after;
     reading *r = arg;
     si__db *db = &r->reader->db;
     sqlite3_stmt *read =

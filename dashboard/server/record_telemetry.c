@@ -194,8 +194,12 @@ int si__record_errors(si__record *record) {
 /* *id 0: over the cap, leave the point out. */
 static int series_of(si__record *record, const char *name, const char *unit, int64_t *id) {
     si__db *db = record->tx->db;
+    if ((*id = si__memo_series(record->tx->memo, record->source, name)) != 0) return SI_OK;
     sqlite3_stmt *find = si__db_prepare(db, "SELECT id FROM series WHERE app=? AND source=? AND name=?");
-    if ((*id = si__db_int(db, si__db_bind(find, "iis", record->app, record->source, name), 0)) != 0) return SI_OK;
+    if ((*id = si__db_int(db, si__db_bind(find, "iis", record->app, record->source, name), 0)) != 0) {
+        si__memo_keep_series(record->tx->memo, record->source, name, *id);
+        return SI_OK;
+    }
     if (count_of(record, "SELECT count(*) FROM series WHERE app=?") >= SERIES_PER_APP) return SI_OK;
     sqlite3_stmt *insert = si__db_prepare(db, "INSERT INTO series(app,source,name,unit) VALUES(?,?,?,?)");
     int failed = si__db_run(db, si__db_bind(insert, "iiss", record->app, record->source, name, unit));

@@ -6,13 +6,21 @@
 #include <string.h>
 
 #include "../../runtime/profile/sketch.h"
+#include "hot.h"
+#include "kind.h"
 #include "record.h"
 
-#define HOT_CALLS 200
+#define PROFILES_A_STEP 1024
+#define PENDING_MANY 256
+#define MARK_AGAIN_MS 1000
 
 const int64_t si__rollup_steps_ms[SI__ROLLUP_LEVELS] = {600000, 3600000, 86400000};
 
 int si__rollup_mark(si__tx *tx, int64_t app, const char *type, int64_t t) {
+    si__memo_period *recent = si__memo_find(tx->memo, app, type, t - t % si__rollup_steps_ms[0]);
+    recent->pending++;
+    if (tx->now_ms - recent->marked_ms < MARK_AGAIN_MS && tx->now_ms >= recent->marked_ms) return SI_OK;
+    recent->marked_ms = tx->now_ms;
     for (int i = 0; i < SI__ROLLUP_LEVELS; i++) {
         int64_t step = si__rollup_steps_ms[i];
         sqlite3_stmt *mark =
@@ -37,94 +45,185 @@ static int64_t finer_than(int64_t resolution_ms) { /* 0: what was reported */
 
 /* ---- Profiles ---- */
 
-typedef struct total {
-    int64_t profiles, samples, total, duration_ns;
+typedef struct total { /* of one source; of all: source 0 */
+    si__sum *sum;
+    int64_t source, profiles, samples, total, duration_ns;
     double core_ns, cores;
 } total;
 
-static sqlite3_stmt *parts_of(si__tx *tx, const period *p) {
-    int64_t finer = finer_than(p->resolution_ms), end = p->t + p->resolution_ms;
-    if (!finer)
-        return si__db_bind(
-            si__db_prepare(tx->db, "SELECT body,1,samples,total,duration_ns,duration_ns*cores,cores FROM profile"
-                                   " JOIN profile_body USING(id) WHERE app=? AND type=? AND start_ms>=? AND start_ms<?"
-                                   " AND trigger IN" SI__CONTINUOUS_TRIGGERS),
-            "isii", p->app, p->type, p->t, end);
-    return si__db_bind(si__db_prepare(tx->db, "SELECT body,profiles,samples,total,duration_ns,core_ns,cores FROM rollup"
-                                              " WHERE app=? AND type=? AND t>=? AND t<? AND resolution_ms=?"),
-                       "isiii", p->app, p->type, p->t, end, finer);
-}
+typedef struct totals {
+    total *items;
+    size_t count, capacity;
+} totals;
 
-static int add_parts(si__tx *tx, const period *p, si__sum *sum, total *all) {
-    sqlite3_stmt *parts = parts_of(tx, p);
-    int row;
-    while ((row = si__db_step(tx->db, parts)) == 1) {
-        int failed =
-            si__sum_add_body(sum, tx->codec, sqlite3_column_blob(parts, 0), (size_t)sqlite3_column_bytes(parts, 0));
-        if (failed == SI_ENOMEM) {
-            sqlite3_reset(parts);
-            return failed;
-        }
-        all->profiles = si__wrap_add(all->profiles, sqlite3_column_int64(parts, 1));
-        all->samples = si__wrap_add(all->samples, sqlite3_column_int64(parts, 2));
-        all->total = si__wrap_add(all->total, sqlite3_column_int64(parts, 3));
-        all->duration_ns = si__wrap_add(all->duration_ns, sqlite3_column_int64(parts, 4));
-        all->core_ns += sqlite3_column_double(parts, 5);
-        if (sqlite3_column_double(parts, 6) > all->cores) all->cores = sqlite3_column_double(parts, 6);
+static total *total_for(totals *all, int64_t source) {
+    for (size_t i = all->count; i-- > 0;)
+        if (all->items[i].source == source) return &all->items[i];
+    if (all->count == all->capacity) {
+        size_t wanted = all->capacity ? all->capacity * 2 : 8;
+        total *more = realloc(all->items, wanted * sizeof *more);
+        if (!more) return NULL;
+        all->items = more;
+        all->capacity = wanted;
     }
-    return row;
+    all->items[all->count] = (total){.sum = si__sum_new(), .source = source};
+    return all->items[all->count].sum ? &all->items[all->count++] : NULL;
 }
 
-static int put_rollup(si__tx *tx, const period *p, const si__sum *sum, const total *all) {
-    size_t count = si__sum_count(sum), length = 0;
+static void totals_clear(totals *all) {
+    for (size_t i = 0; i < all->count; i++) si__sum_free(all->items[i].sum);
+    free(all->items);
+    *all = (totals){0};
+}
+
+/* Columns: source, profiles, samples, total, duration_ns, core_ns, cores, body. A body that is damaged is left out: the
+   rest of the period is worth having. */
+static int add_row(si__tx *tx, totals *all, sqlite3_stmt *row, int is_level) {
+    total *t = total_for(all, is_level ? sqlite3_column_int64(row, 0) : 0);
+    if (!t) return SI_ENOMEM;
+    int failed = si__sum_add_body(t->sum, tx->codec, sqlite3_column_blob(row, 7), (size_t)sqlite3_column_bytes(row, 7));
+    if (failed) return failed == SI_ENOMEM ? failed : SI_OK;
+    t->profiles = si__wrap_add(t->profiles, sqlite3_column_int64(row, 1));
+    t->samples = si__wrap_add(t->samples, sqlite3_column_int64(row, 2));
+    t->total = si__wrap_add(t->total, sqlite3_column_int64(row, 3));
+    t->duration_ns = si__wrap_add(t->duration_ns, sqlite3_column_int64(row, 4));
+    t->core_ns += sqlite3_column_double(row, 5);
+    if (sqlite3_column_double(row, 6) > t->cores) t->cores = sqlite3_column_double(row, 6);
+    return SI_OK;
+}
+
+static int put_rollup(si__tx *tx, const period *p, const total *t, int64_t upto) {
+    size_t count = si__sum_count(t->sum), length = 0;
     const uint8_t *body = NULL;
     si__entry *entries = malloc((count + 1) * sizeof *entries);
     if (!entries) return SI_ENOMEM;
-    si__sum_entries(sum, entries);
+    si__sum_entries(t->sum, entries);
     int failed = si__body_encode(tx->codec, entries, count, &body, &length);
     if (!failed) {
         sqlite3_stmt *put =
-            si__db_prepare(tx->db, "INSERT OR REPLACE INTO rollup(app,type,resolution_ms,t,profiles,samples,total,"
-                                   "duration_ns,core_ns,cores,body) VALUES(?,?,?,?,?,?,?,?,?,?,?)");
-        si__db_bind(put, "isiiiiiiddb", p->app, p->type, p->resolution_ms, p->t, all->profiles, all->samples,
-                    all->total, all->duration_ns, all->core_ns, all->cores, body, length);
+            si__db_prepare(tx->db, "INSERT OR REPLACE INTO rollup(app,type,resolution_ms,t,source,upto,profiles,"
+                                   "samples,total,duration_ns,core_ns,cores,body) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)");
+        si__db_bind(put, "isiiiiiiiiddb", p->app, p->type, p->resolution_ms, p->t, t->source, upto, t->profiles,
+                    t->samples, t->total, t->duration_ns, t->core_ns, t->cores, body, length);
         failed = si__db_run(tx->db, put);
     }
     free(entries);
     return failed;
 }
 
-static int by_total(const void *a, const void *b) {
-    int64_t x = ((const si__branch *)a)->total, y = ((const si__branch *)b)->total;
-    return (x < y) - (x > y);
+static int set_hot(si__tx *tx, const period *p, si__places *places, const si__sum *sum) {
+    uint8_t *hot = NULL;
+    size_t length = 0;
+    int failed = si__hot_encode(places, tx->db, tx->codec, sum, &hot, &length);
+    sqlite3_stmt *put = si__db_prepare(tx->db, "UPDATE rollup SET hot=?1 WHERE app=?2 AND type=?3 AND resolution_ms=?4"
+                                               " AND t=?5 AND source=0");
+    if (!failed)
+        failed = si__db_run(tx->db, si__db_bind(put, "bisii", hot, length, p->app, p->type, p->resolution_ms, p->t));
+    free(hot);
+    return failed;
 }
 
-/* The calls with the largest totals of the period: what a trend line reads. Node 0 is the whole, and always first. */
-static int put_hot(si__tx *tx, const period *p, si__places *places, const si__sum *sum) {
-    sqlite3_stmt *clear = si__db_prepare(tx->db, "DELETE FROM hot WHERE t=? AND app=? AND type=?");
-    int failed = si__db_run(tx->db, si__db_bind(clear, "iis", p->t, p->app, p->type));
-    si__branch *branches = NULL;
-    size_t count = 0;
-    failed = failed ? failed : si__places_tree(places, tx->db, sum, &branches, &count);
-    if (!failed) qsort(branches + 1, count - 1, sizeof *branches, by_total); /* their order is not needed any more */
-    for (size_t i = 0; i < count && i <= HOT_CALLS && !failed; i++) {
-        sqlite3_stmt *put =
-            si__db_prepare(tx->db, "INSERT INTO hot(app,type,node,t,total,samples) VALUES(?,?,?,?,?,?)");
-        failed = si__db_run(tx->db, si__db_bind(put, "isuiii", p->app, p->type, branches[i].node, p->t,
-                                                branches[i].total, (int64_t)branches[i].total_count));
+/* Of a level, the row of source 0 has no body of its own, only what is heaviest on the average of all sources. */
+static int put_level_hot(si__tx *tx, const period *p, si__places *places) {
+    si__sum *all = si__sum_new();
+    total none = {.sum = si__sum_new()};
+    int row = 0, failed = all && none.sum ? SI_OK : SI_ENOMEM;
+    sqlite3_stmt *read = si__db_prepare(tx->db, "SELECT profiles,body FROM rollup WHERE app=? AND type=? AND "
+                                                "resolution_ms=? AND t=? AND source>0");
+    si__db_bind(read, "isii", p->app, p->type, p->resolution_ms, p->t);
+    while (!failed && (row = si__db_step(tx->db, read)) == 1) {
+        const si__entry *entries;
+        size_t count = 0;
+        int64_t parts = sqlite3_column_int64(read, 0);
+        if (!si__body_decode(tx->codec, sqlite3_column_blob(read, 1), (size_t)sqlite3_column_bytes(read, 1), &entries,
+                             &count))
+            failed = si__sum_add_share(all, entries, count, parts > 0 ? (uint64_t)parts : 1);
     }
-    free(branches);
+    if (failed && read) sqlite3_reset(read);
+    failed = failed ? failed : row;
+    if (!failed) si__sum_round(all);
+    failed = failed ? failed : put_rollup(tx, p, &none, 0);
+    failed = failed ? failed : set_hot(tx, p, places, all);
+    si__sum_free(all);
+    si__sum_free(none.sum);
+    return failed;
+}
+
+static int finish_hot(si__tx *tx, const period *p, si__places *places, const totals *all) {
+    if (all->count && all->items[0].source) return put_level_hot(tx, p, places);
+    if (all->count) return set_hot(tx, p, places, all->items[0].sum);
+    return SI_OK;
+}
+
+/* Adds the stored rollup of each source that got something new. */
+static int add_stored(si__tx *tx, const period *p, totals *all, int is_level) {
+    int failed = SI_OK;
+    for (size_t i = 0; i < all->count && !failed; i++) {
+        sqlite3_stmt *stored = si__db_prepare(tx->db, "SELECT source,profiles,samples,total,duration_ns,core_ns,cores,"
+                                                      "body FROM rollup WHERE app=? AND type=? AND resolution_ms=? AND "
+                                                      "t=? AND source=?");
+        si__db_bind(stored, "isiii", p->app, p->type, p->resolution_ms, p->t, all->items[i].source);
+        int row = si__db_step(tx->db, stored);
+        if (row == 1) failed = add_row(tx, all, stored, is_level);
+        if (stored) sqlite3_reset(stored);
+        if (row < 0) failed = row;
+    }
+    return failed;
+}
+
+/* Adds what came since to a finest rollup, at most PROFILES_A_STEP. 1: there is more to add; 0: it is complete; or
+   SI_E*. */
+static int extend(si__tx *tx, const period *p, si__places *places, int is_level) {
+    totals all = {0};
+    sqlite3_stmt *last =
+        si__db_prepare(tx->db, "SELECT max(upto) FROM rollup WHERE app=? AND type=? AND resolution_ms=? AND t=?");
+    int64_t upto = si__db_int(tx->db, si__db_bind(last, "isii", p->app, p->type, p->resolution_ms, p->t), 0);
+    sqlite3_stmt *read = si__db_prepare(
+        tx->db, "SELECT source,1,samples,total,duration_ns,duration_ns*cores,cores,body,profile.id,"
+                "trigger IN" SI__CONTINUOUS_TRIGGERS " FROM profile CROSS JOIN profile_body USING(id)"
+                " WHERE app=? AND type=? AND start_ms/600000=? AND profile.id>? ORDER BY profile.id LIMIT ?");
+    si__db_bind(read, "isiii", p->app, p->type, p->t / 600000, upto, (int64_t)PROFILES_A_STEP);
+    int row, failed = SI_OK, read_count = 0;
+    while (!failed && (row = si__db_step(tx->db, read)) == 1) {
+        upto = sqlite3_column_int64(read, 8);
+        read_count++;
+        if (sqlite3_column_int64(read, 9)) failed = add_row(tx, &all, read, is_level);
+    }
+    if (failed && read) sqlite3_reset(read);
+    failed = failed ? failed : row;
+    size_t fresh = all.count;
+    failed = failed ? failed : add_stored(tx, p, &all, is_level);
+    for (size_t i = 0; i < fresh && !failed; i++) failed = put_rollup(tx, p, &all.items[i], upto);
+    int more = read_count == PROFILES_A_STEP;
+    if (!failed && !more && fresh) failed = finish_hot(tx, p, places, &all);
+    totals_clear(&all);
+    return failed ? failed : more;
+}
+
+/* Makes a coarser rollup anew, from the next finer ones. */
+static int sum_up(si__tx *tx, const period *p, si__places *places, int is_level) {
+    totals all = {0};
+    sqlite3_stmt *clear =
+        si__db_prepare(tx->db, "DELETE FROM rollup WHERE app=? AND type=? AND resolution_ms=? AND t=?");
+    int row = 0, failed = si__db_run(tx->db, si__db_bind(clear, "isii", p->app, p->type, p->resolution_ms, p->t));
+    sqlite3_stmt *parts = si__db_prepare(
+        tx->db, "SELECT source,profiles,samples,total,duration_ns,core_ns,cores,body FROM rollup WHERE app=?1 AND "
+                "type=?2 AND resolution_ms=?3 AND t>=?4 AND t<?5 AND (CASE WHEN ?6 THEN source>0 ELSE source=0 END) "
+                "ORDER BY source");
+    si__db_bind(parts, "isiiii", p->app, p->type, finer_than(p->resolution_ms), p->t, p->t + p->resolution_ms,
+                (int64_t)is_level);
+    while (!failed && (row = si__db_step(tx->db, parts)) == 1) failed = add_row(tx, &all, parts, is_level);
+    if (failed && parts) sqlite3_reset(parts);
+    failed = failed ? failed : row;
+    for (size_t i = 0; i < all.count && !failed; i++) failed = put_rollup(tx, p, &all.items[i], 0);
+    if (!failed) failed = finish_hot(tx, p, places, &all);
+    totals_clear(&all);
     return failed;
 }
 
 static int roll_profiles(si__tx *tx, const period *p, si__places *places) {
-    total all = {0};
-    si__sum *sum = si__sum_new();
-    int failed = sum ? add_parts(tx, p, sum, &all) : SI_ENOMEM;
-    if (!failed && all.profiles) failed = put_rollup(tx, p, sum, &all);
-    if (!failed && all.profiles && !finer_than(p->resolution_ms)) failed = put_hot(tx, p, places, sum);
-    si__sum_free(sum);
-    return failed;
+    int is_level = si__kind_of(p->type)->nature == SI__LEVEL;
+    return finer_than(p->resolution_ms) ? sum_up(tx, p, places, is_level) : extend(tx, p, places, is_level);
 }
 
 /* ---- Segments ---- */
@@ -196,7 +295,24 @@ static int roll_segments(si__tx *tx, const period *p) {
 
 /* ---- What is due ---- */
 
+/* A period that is not over, or not quiet, and has had so many profiles that reading them one by one takes long. */
+static int roll_fullest(si__tx *tx, si__places *places) {
+    si__memo_period *fullest = si__memo_fullest(tx->memo, PENDING_MANY);
+    if (!fullest) return 0;
+    period p = {fullest->app, si__rollup_steps_ms[0], fullest->t, ""};
+    memcpy(p.type, fullest->type, sizeof p.type);
+    if (!p.type[0]) { /* segments are summed up when their time is over */
+        fullest->pending = 0;
+        return 1;
+    }
+    fullest->pending = fullest->pending > PROFILES_A_STEP ? fullest->pending - PROFILES_A_STEP : 0;
+    int failed = roll_profiles(tx, &p, places);
+    return failed < 0 ? failed : 1;
+}
+
 int si__rollup_step(si__tx *tx, si__places *places, int64_t grace_ms) {
+    int more = roll_fullest(tx, places);
+    if (more) return more;
     sqlite3_stmt *due = si__db_prepare(tx->db, "SELECT app,type,resolution_ms,t FROM rollup_due WHERE marked_ms<=?1"
                                                " AND t+resolution_ms<=?1 ORDER BY resolution_ms,t LIMIT 1");
     int row = si__db_step(tx->db, si__db_bind(due, "i", tx->now_ms - grace_ms));
@@ -204,10 +320,15 @@ int si__rollup_step(si__tx *tx, si__places *places, int64_t grace_ms) {
     period p = {sqlite3_column_int64(due, 0), sqlite3_column_int64(due, 2), sqlite3_column_int64(due, 3), ""};
     si__clip(p.type, sizeof p.type, si__db_text(due, 1));
     sqlite3_reset(due);
-    int failed = p.type[0] ? roll_profiles(tx, &p, places) : roll_segments(tx, &p);
-    if (failed) return failed;
+    more = p.type[0] ? roll_profiles(tx, &p, places) : roll_segments(tx, &p);
+    if (more) return more;
+    if (p.resolution_ms == si__rollup_steps_ms[0]) { /* the next report marks it again, and what it is in */
+        si__memo_period *recent = si__memo_find(tx->memo, p.app, p.type, p.t);
+        recent->pending = 0;
+        recent->marked_ms = 0;
+    }
     sqlite3_stmt *done =
         si__db_prepare(tx->db, "DELETE FROM rollup_due WHERE app=? AND type=? AND resolution_ms=? AND t=?");
-    failed = si__db_run(tx->db, si__db_bind(done, "isii", p.app, p.type, p.resolution_ms, p.t));
+    int failed = si__db_run(tx->db, si__db_bind(done, "isii", p.app, p.type, p.resolution_ms, p.t));
     return failed ? failed : 1;
 }

@@ -134,6 +134,25 @@ static const char *const migrations[] = {
     " UNIQUE(app, version, path));"
     "ALTER TABLE agent_key ADD COLUMN purpose TEXT NOT NULL DEFAULT 'report';"
     "ALTER TABLE session ADD COLUMN browser TEXT NOT NULL DEFAULT '';",
+    /* 4: rollups that grow as profiles arrive (upto: the last profile in it), of each source for levels, with their
+       heaviest calls; profiles are found by ten-minute slots; fewer indexes. Rollups that were due, and those of
+       levels, which added up what does not add up, are made anew. */
+    "ALTER TABLE rollup RENAME TO rollup_before;"
+    "CREATE TABLE rollup(app INTEGER NOT NULL, type TEXT NOT NULL, resolution_ms INTEGER NOT NULL, t INTEGER NOT NULL,"
+    " source INTEGER NOT NULL, upto INTEGER NOT NULL, profiles INTEGER NOT NULL, samples INTEGER NOT NULL,"
+    " total INTEGER NOT NULL, duration_ns INTEGER NOT NULL, core_ns REAL NOT NULL, cores REAL NOT NULL, hot BLOB,"
+    " body BLOB NOT NULL, PRIMARY KEY(app, type, resolution_ms, t, source));"
+    "INSERT OR REPLACE INTO rollup_due(app,type,resolution_ms,t,marked_ms)"
+    " SELECT app,type,resolution_ms,t,0 FROM rollup_before WHERE type IN ('heap','lua_heap');"
+    "INSERT INTO rollup SELECT app,type,resolution_ms,t,0,(SELECT coalesce(max(id),0) FROM profile),profiles,samples,"
+    "total,duration_ns,core_ns,cores,NULL,body FROM rollup_before AS b WHERE NOT EXISTS(SELECT 1 FROM rollup_due AS d"
+    " WHERE d.app=b.app AND d.type=b.type AND d.resolution_ms=b.resolution_ms AND d.t=b.t);"
+    "DROP TABLE rollup_before;"
+    "DROP TABLE hot;"
+    "DROP INDEX profile_time;"
+    "DROP INDEX profile_age;"
+    "CREATE INDEX profile_slot ON profile(app, type, start_ms/600000);"
+    "DROP INDEX ledger_received;",
 };
 
 #define CURRENT ((int64_t)(sizeof migrations / sizeof migrations[0]))

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hot.h"
 #include "schema.h"
 #include "upkeep.h"
 
@@ -135,6 +136,7 @@ si__reader *si__reader_new(si__store *store) {
 void si__reader_free(si__reader *reader) {
     if (!reader) return;
     si__db_close(&reader->db);
+    si__hot_free(reader->hot);
     si__body_codec_free(reader->codec);
     free(reader);
 }
@@ -144,6 +146,8 @@ int si__reader_begin(si__reader *reader) {
 }
 
 void si__reader_end(si__reader *reader) {
+    si__hot_free(reader->hot); /* it was of this snapshot */
+    reader->hot = NULL;
     si__db_reset_all(&reader->db);
     if (!sqlite3_get_autocommit(reader->db.sql)) si__db_exec(&reader->db, "COMMIT");
 }

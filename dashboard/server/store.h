@@ -51,11 +51,14 @@ int si__store_app(si__tx *tx, const char *name, const char *environment, int64_t
 
 /* ---- Reading ---- */
 
+typedef struct si__hot si__hot;
+
 typedef struct si__reader { /* one thread at a time */
     si__store *store;
     si__db db;
     si__places *places; /* borrowed from the store */
     si__body_codec *codec;
+    si__hot *hot; /* see hot.h; NULL: nothing was read yet */
 } si__reader;
 
 si__reader *si__reader_new(si__store *store); /* NULL: could not be opened */
@@ -89,8 +92,12 @@ typedef struct si__merge { /* zero-initialised; profiles added up */
     uint64_t rollups;      /* how many of the parts were rollups */
 } si__merge;
 
-/* Adds every profile of the range, from rollups where whole periods are inside it. 0 or SI_E*. */
+/* Adds every profile of the range, from rollups where whole periods are inside it. Of a level (kind.h): the average of
+   each source, added up; `merge` must be empty then. 0 or SI_E*. */
 int si__read_merge(si__reader *reader, const si__range *range, const char *type, si__merge *merge);
+/* The same of one app version, from profiles one by one: rollups are of all versions. version NULL or "": any. */
+int si__read_merge_version(si__reader *reader, const si__range *range, const char *type, const char *version,
+                           si__merge *merge);
 int si__read_merge_one(si__reader *reader, int64_t app, int64_t id, si__merge *merge);
 int si__read_merge_errors(si__reader *reader, const si__range *range, const char *group, si__merge *merge);
 void si__merge_clear(si__merge *merge);
@@ -102,10 +109,15 @@ typedef struct si__frame_row {
 int si__read_frame(si__reader *reader, uint32_t id,
                    si__frame_row *row); /* borrowed until the next call; SI_ENOTFOUND */
 
-/* Totals of a call over time, one value a rollup step: from the hot table; node 0 is the whole. */
+/* Totals of a call over time, one value a rollup step (10 minutes for up to 2 days, an hour for up to 14, else a day);
+   node 0 is the whole. Quick when asked for many calls of one range after the other. Of a period that is rolled up,
+   only its 200 heaviest calls are known: others are not told. */
 typedef int (*si__trend_each)(void *arg, uint32_t node, int64_t t, int64_t total);
 int si__read_hot(si__reader *reader, const si__range *range, const char *type, uint32_t node, si__trend_each each,
                  void *arg);
+/* The same for one call, whatever it weighs. each's node: 0 the whole, then the call, for each time. */
+int si__read_node_trend(si__reader *reader, const si__range *range, const char *type, uint32_t node,
+                        si__trend_each each, void *arg);
 /* The same for a function wherever it is called from, from rollups and what is not rolled up yet. each's node: 0 the
    whole, 1 the function. module "": any. */
 int si__read_function_trend(si__reader *reader, const si__range *range, const char *type, const char *function,

@@ -5,13 +5,17 @@
 #include "upkeep.h"
 
 #include <si/si.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
+#include "record.h"
 #include "rollup.h"
 
 #define ROUND_MS 60000
 #define LAST_HOUR_MS 3600000
 #define ROWS_A_STEP 1000
+#define LEDGER_STEPS 20 /* of a round */
+#define LAST_PHASE 10
 #define SERIES_A_STEP 50
 #define RAW_POINTS_MS (3 * 86400000ll)
 #define LEDGER_MS (21 * 86400000ll) /* a spool keeps 7 days: three times that */
@@ -27,6 +31,13 @@ void si__upkeep_size(si__db *db, uint64_t *used_bytes, uint64_t *free_bytes) {
     *free_bytes = (uint64_t)(unused * page);
 }
 
+static int64_t oldest_profile(si__tx *tx) {
+    sqlite3_stmt *read = si__db_prepare(
+        tx->db, "SELECT min((SELECT start_ms/600000 FROM profile WHERE profile.app=p.app AND profile.type=p.type"
+                " ORDER BY start_ms/600000 LIMIT 1))*600000 FROM profile_type AS p");
+    return si__db_int(tx->db, read, tx->now_ms);
+}
+
 /* Telemetry before this goes. When there is too much of it, each round takes the oldest fiftieth of its time. */
 static int64_t cut_of(si__tx *tx, si__upkeep *upkeep) {
     upkeep->hurry = 0;
@@ -37,7 +48,7 @@ static int64_t cut_of(si__tx *tx, si__upkeep *upkeep) {
     int disk_low = statvfs(upkeep->data_dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < FREE_DISK_FLOOR &&
                    unused < FREE_PAGES_ENOUGH; /* deleting makes room inside the file, which is what new reports need */
     if (!disk_low && (!upkeep->max_bytes || used <= upkeep->max_bytes)) return cut;
-    int64_t oldest = si__db_int(tx->db, si__db_prepare(tx->db, "SELECT min(start_ms) FROM profile"), tx->now_ms);
+    int64_t oldest = oldest_profile(tx);
     int64_t some = (tx->now_ms - oldest) / 50, sooner = oldest + (some > 3600000 ? some : 3600000);
     if (sooner > tx->now_ms - LAST_HOUR_MS)
         return cut; /* call trees are never deleted: what is left may be those alone */
@@ -52,16 +63,78 @@ static int delete_some(si__tx *tx, const char *literal, int64_t before_ms) {
     return failed ? failed : sqlite3_changes(tx->db->sql) >= ROWS_A_STEP;
 }
 
-static int delete_profiles(si__tx *tx, int64_t before_ms) {
-    int more = delete_some(
-        tx,
-        "DELETE FROM profile_body WHERE id IN (SELECT id FROM profile WHERE start_ms<? ORDER BY start_ms,id LIMIT ?)",
-        before_ms);
-    if (more < 0) return more;
-    int failed = delete_some(
-        tx, "DELETE FROM profile WHERE id IN (SELECT id FROM profile WHERE start_ms<? ORDER BY start_ms,id LIMIT ?)",
-        before_ms);
-    return failed < 0 ? failed : more;
+static int delete_profile(si__tx *tx, int64_t id) {
+    sqlite3_stmt *body = si__db_prepare(tx->db, "DELETE FROM profile_body WHERE id=?");
+    int failed = si__db_run(tx->db, si__db_bind(body, "i", id));
+    sqlite3_stmt *head = si__db_prepare(tx->db, "DELETE FROM profile WHERE id=?");
+    return failed ? failed : si__db_run(tx->db, si__db_bind(head, "i", id));
+}
+
+/* Profiles lie by application and type: goes through these one after the other. The newest stays, so that no number is
+   given twice: rollups remember up to which they are. */
+static int delete_profiles(si__tx *tx, si__upkeep *upkeep) {
+    int64_t ids[ROWS_A_STEP], app;
+    char type[64];
+    int count = 0, row;
+    sqlite3_stmt *next = si__db_prepare(tx->db, "SELECT app,type FROM profile_type WHERE (app,type)>(?,?)"
+                                                " ORDER BY app,type LIMIT 1");
+    row = si__db_step(tx->db, si__db_bind(next, "is", upkeep->app_after, upkeep->type_after));
+    if (row != 1) {
+        upkeep->app_after = 0;
+        upkeep->type_after[0] = '\0';
+        return row;
+    }
+    app = sqlite3_column_int64(next, 0);
+    si__clip(type, sizeof type, si__db_text(next, 1));
+    sqlite3_reset(next);
+    sqlite3_stmt *old = si__db_prepare(
+        tx->db, "SELECT id FROM profile WHERE app=?1 AND type=?2 AND start_ms/600000<=?3/600000 AND start_ms<?3"
+                " AND id<(SELECT max(id) FROM profile) LIMIT ?4");
+    si__db_bind(old, "isii", app, type, upkeep->cut_ms, (int64_t)ROWS_A_STEP);
+    while ((row = si__db_step(tx->db, old)) == 1) ids[count++] = sqlite3_column_int64(old, 0);
+    for (int i = 0; i < count && row >= 0; i++) row = delete_profile(tx, ids[i]);
+    if (row < 0) return row;
+    upkeep->deleted += (uint64_t)count;
+    if (count < ROWS_A_STEP) {
+        upkeep->app_after = app;
+        memcpy(upkeep->type_after, type, sizeof type);
+    }
+    return 1;
+}
+
+/* The ledger lies by report: each round looks at some of it, and goes on from there in the next. */
+static int delete_ledger(si__tx *tx, si__upkeep *upkeep) {
+    struct {
+        int64_t app;
+        uint8_t id[16];
+    } old[ROWS_A_STEP];
+    int seen = 0, count = 0, row;
+    sqlite3_stmt *next = si__db_prepare(tx->db, "SELECT app,id,received_ms FROM ledger WHERE (app,id)>(?,?)"
+                                                " ORDER BY app,id LIMIT ?");
+    si__db_bind(next, "ibi", upkeep->ledger_app, upkeep->ledger_id, sizeof upkeep->ledger_id, (int64_t)ROWS_A_STEP);
+    while ((row = si__db_step(tx->db, next)) == 1) {
+        seen++;
+        upkeep->ledger_app = sqlite3_column_int64(next, 0);
+        memset(upkeep->ledger_id, 0, sizeof upkeep->ledger_id);
+        if (sqlite3_column_bytes(next, 1) == 16) memcpy(upkeep->ledger_id, sqlite3_column_blob(next, 1), 16);
+        if (sqlite3_column_int64(next, 2) >= tx->now_ms - LEDGER_MS) continue;
+        old[count].app = upkeep->ledger_app;
+        memcpy(old[count++].id, upkeep->ledger_id, 16);
+    }
+    for (int i = 0; i < count && row >= 0; i++) {
+        sqlite3_stmt *drop = si__db_prepare(tx->db, "DELETE FROM ledger WHERE app=? AND id=?");
+        row = si__db_run(tx->db, si__db_bind(drop, "ib", old[i].app, old[i].id, sizeof old[i].id));
+    }
+    if (row < 0) return row;
+    if (seen < ROWS_A_STEP) {
+        upkeep->ledger_app = 0;
+        memset(upkeep->ledger_id, 0, sizeof upkeep->ledger_id);
+        upkeep->ledger_steps = 0;
+        return 0;
+    }
+    if (++upkeep->ledger_steps < LEDGER_STEPS) return 1;
+    upkeep->ledger_steps = 0;
+    return 0;
 }
 
 /* Points lie by series: goes through the series a few at a time. */
@@ -100,6 +173,7 @@ static int delete_sources(si__tx *tx, int64_t before_ms) {
         int failed = si__db_run(tx->db, si__db_bind(si__db_prepare(tx->db, statements[i]), "i", before_ms));
         if (failed) return failed;
     }
+    if (sqlite3_changes(tx->db->sql)) si__memo_forget(tx->memo);
     return 0;
 }
 
@@ -115,35 +189,30 @@ static int phase_step(si__tx *tx, si__upkeep *upkeep) {
     int64_t cut = upkeep->cut_ms, own = tx->now_ms - upkeep->retention_ms;
     switch (upkeep->phase) {
     case 0:
-        return delete_profiles(tx, cut);
+        return delete_profiles(tx, upkeep);
     case 1:
         return delete_some(
             tx, "DELETE FROM rollup WHERE rowid IN (SELECT rowid FROM rollup WHERE t+resolution_ms<=? LIMIT ?)", cut);
     case 2:
         return delete_some(
-            tx, "DELETE FROM hot WHERE (app,type,node,t) IN (SELECT app,type,node,t FROM hot WHERE t<? LIMIT ?)", cut);
-    case 3:
-        return delete_some(
             tx, "DELETE FROM segment WHERE id IN (SELECT id FROM segment WHERE t+max(resolution_ms,1)<=? LIMIT ?)",
             cut);
-    case 4:
+    case 3:
         return delete_some(tx, "DELETE FROM error WHERE id IN (SELECT id FROM error WHERE t<? LIMIT ?)", cut);
-    case 5:
+    case 4:
         return delete_points(tx, upkeep);
+    case 5:
+        return delete_ledger(tx, upkeep);
     case 6:
-        return delete_some(
-            tx, "DELETE FROM ledger WHERE (app,id) IN (SELECT app,id FROM ledger WHERE received_ms<? LIMIT ?)",
-            tx->now_ms - LEDGER_MS);
-    case 7:
         return delete_sources(tx, own - 86400000);
-    case 8:
+    case 7:
         return delete_some(tx, "DELETE FROM annotation WHERE id IN (SELECT id FROM annotation WHERE time_ms<? LIMIT ?)",
                            own);
-    case 9:
+    case 8:
         return delete_some(tx,
                            "DELETE FROM session WHERE hash IN (SELECT hash FROM session WHERE created_ms<? LIMIT ?)",
                            tx->now_ms - INVITATION_MS);
-    case 10:
+    case 9:
         return delete_some(tx, "DELETE FROM link WHERE hash IN (SELECT hash FROM link WHERE expires_ms<? LIMIT ?)",
                            tx->now_ms - INVITATION_MS);
     default:
@@ -158,7 +227,7 @@ int si__upkeep_step(si__tx *tx, si__upkeep *upkeep) {
     if (upkeep->phase == 0 && upkeep->cut_ms == 0) upkeep->cut_ms = cut_of(tx, upkeep);
     int more = phase_step(tx, upkeep);
     if (more) return more;
-    if (upkeep->phase++ < 11) return 1;
+    if (upkeep->phase++ < LAST_PHASE) return 1;
     upkeep->phase = 0;
     upkeep->cut_ms = 0;
     upkeep->next_ms = tx->now_ms + (upkeep->hurry ? 0 : ROUND_MS);

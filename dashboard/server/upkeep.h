@@ -13,6 +13,12 @@ typedef struct si__upkeep {
     int64_t next_ms;      /* when the next round of retention starts; 0: at once */
     int64_t series_after; /* how far this round has come */
     int64_t cut_ms;       /* of this round */
+    int64_t app_after;    /* the same, of profiles */
+    char type_after[64];
+    int64_t ledger_app; /* the same, of the ledger */
+    uint8_t ledger_id[16];
+    int ledger_steps;
+    uint64_t deleted; /* profiles, since calls that nobody has any more were last swept out */
     int phase;
     int hurry; /* there is too much: the next round follows at once */
 } si__upkeep;

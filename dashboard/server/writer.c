@@ -22,6 +22,7 @@ struct si__writer {
     si__db db;
     si__intern *intern;
     si__body_codec *codec;
+    si__memo *memo;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -38,12 +39,17 @@ static void say(si__writer *writer, const char *what, int result) {
 }
 
 static si__tx transaction(si__writer *writer) {
-    return (si__tx){&writer->db, writer->intern, writer->codec, si__clock_unix_ms(), 0};
+    return (si__tx){&writer->db, writer->intern, writer->codec, writer->memo, si__clock_unix_ms(), 0};
 }
 
 /* An error after which the transaction as a whole cannot be trusted. */
 static int is_fatal(si__writer *writer, int result) {
     return sqlite3_get_autocommit(writer->db.sql) || result == SI_EIO || result == SI_ELIMIT;
+}
+
+static void forget(si__writer *writer) {
+    si__intern_forget(writer->intern);
+    si__memo_forget(writer->memo);
 }
 
 /* 0, or what every write of the group shall be told. */
@@ -57,7 +63,7 @@ static int apply_group(si__writer *writer, si__tx *tx, si__write *group) {
             return write->result;
         }
         if (write->result) {
-            si__intern_forget(writer->intern); /* may hold numbers that are undone now */
+            forget(writer); /* may hold numbers that are undone now */
             failed = si__db_run(tx->db, si__db_prepare(tx->db, "ROLLBACK TO one"));
         }
         failed = failed ? failed : si__db_run(tx->db, si__db_prepare(tx->db, "RELEASE one"));
@@ -73,7 +79,7 @@ static int commit(si__writer *writer, int failed) {
     }
     if (!failed) return SI_OK;
     if (!sqlite3_get_autocommit(writer->db.sql)) si__db_exec(&writer->db, "ROLLBACK");
-    si__intern_forget(writer->intern);
+    forget(writer);
     return failed == SI_EEXIST || failed == SI_ENOMEM ? SI_EIO : failed;
 }
 
@@ -133,6 +139,12 @@ static void wait_for_work(si__writer *writer, int64_t idle_at_ns) { /* lock held
     }
 }
 
+/* Until the next step of upkeep: soon when there is more to do, but while reports come, a fifth of the time at most. */
+static int64_t pause_ns(int more, int busy, int64_t took_ns) {
+    if (!more) return 1000000000;
+    return busy && took_ns * 4 > 5000000 ? took_ns * 4 : 5000000;
+}
+
 static void *writer_main(void *arg) {
     si__writer *writer = arg;
     pthread_setname_np(pthread_self(), "si-writer");
@@ -148,8 +160,7 @@ static void *writer_main(void *arg) {
         int64_t now = si__clock_monotonic_ns();
         if (stopping || now < idle_at) continue;
         int more = run_idle(writer);
-        idle_at = si__clock_monotonic_ns() +
-                  (more ? 20 : 1000) * (int64_t)1000000; /* leaves room for reports between the steps */
+        idle_at = si__clock_monotonic_ns() + pause_ns(more, group != NULL, si__clock_monotonic_ns() - now);
     }
 }
 
@@ -161,16 +172,19 @@ si__writer *si__writer_start(const si__db *db, const si__writer_options *options
     writer->last = &writer->first;
     writer->intern = si__intern_new(&writer->db);
     writer->codec = si__body_codec_new();
+    writer->memo = si__memo_new();
     pthread_mutex_init(&writer->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&writer->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    int failed = !writer->intern || !writer->codec || pthread_create(&writer->thread, NULL, writer_main, writer);
+    int failed = !writer->intern || !writer->codec || !writer->memo ||
+                 pthread_create(&writer->thread, NULL, writer_main, writer);
     if (!failed) return writer;
     si__intern_free(writer->intern);
     si__body_codec_free(writer->codec);
+    si__memo_free(writer->memo);
     si__db_close(&writer->db);
     pthread_mutex_destroy(&writer->lock);
     pthread_cond_destroy(&writer->wake);
@@ -243,6 +257,7 @@ void si__writer_stop(si__writer *writer) {
     pthread_mutex_unlock(&writer->lock);
     pthread_join(writer->thread, NULL);
     si__intern_free(writer->intern);
+    si__memo_free(writer->memo);
     si__body_codec_free(writer->codec);
     si__db_close(&writer->db);
     pthread_mutex_destroy(&writer->lock);

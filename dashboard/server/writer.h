@@ -8,6 +8,7 @@
 #include "body.h"
 #include "db.h"
 #include "intern.h"
+#include "memo.h"
 
 typedef struct si__writer si__writer;
 
@@ -17,6 +18,7 @@ typedef struct si__tx { /* what a write gets; valid during apply only */
     si__db *db;
     si__intern *intern;
     si__body_codec *codec;
+    si__memo *memo;
     int64_t now_ms;   /* Unix time */
     unsigned changed; /* SI__CHANGED_* of this transaction */
 } si__tx;
