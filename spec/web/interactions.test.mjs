@@ -1,5 +1,6 @@
 // What a person does with the pages: signing in, choosing profiles, walking trees and flame graphs, going back, acknowledging.
 import assert from 'node:assert/strict';
+import {readFile} from 'node:fs/promises';
 import {after, before, beforeEach, describe, it} from 'node:test';
 import {accessibility, dist, openPage, settled, startBrowser} from './browser.mjs';
 import {startMock} from './mock/server.mjs';
@@ -21,7 +22,7 @@ after(async () => {
 });
 beforeEach(async () => {
   await view?.close();
-  view = await openPage(browser, {expectStatus: [401]});
+  view = await openPage(browser, {expectStatus: [401, 404]});
   ({page} = view);
 });
 
@@ -165,9 +166,159 @@ describe('call tree', () => {
   it('names fold and unfold', async () => {
     await open(PROFILES + '?q=vector');
     await page.getByText('std::vector<…>::push_back(…)').first().waitFor();
-    await page.getByLabel('short names').uncheck();
+    await page.getByRole('button', {name: 'Fold', exact: true}).click();
+    await page.getByLabel('Short names').uncheck();
     await page.getByText('std::allocator<std::pair', {exact: false}).first().waitFor();
     assert.equal(parameter('names'), 'full');
+  });
+});
+
+describe('what is left out', () => {
+  const shown = async () => Number(/shown: ([\d.]+) %/.exec(await page.locator('.filters').textContent())[1]);
+
+  it('focus keeps the stacks through a call, says what it hides, and goes again', async () => {
+    await open(PROFILES);
+    await page.locator('.trow .fn', {hasText: 'sqlite3_step'}).first().click();
+    const share = Number((await page.locator('.trow', {hasText: 'sqlite3_step'}).locator('.share b').textContent()).replace(' %', ''));
+    await page.getByRole('button', {name: /Focus, ignore, collapse/}).click();
+    await page.getByRole('button', {name: /only stacks through it/}).click();
+    await until('focus', '^sqlite3_step');
+    assert.ok(Math.abs(await shown() - share) < 0.11, `${await shown()} of ${share} %`);
+    await page.getByText(/hidden by the focus: [\d.]+ % in \d+ calls/).waitFor();
+    assert.equal(await page.locator('.trow .fn', {hasText: 'price_rank'}).count(), 0);
+    assert.deepEqual(await accessibility(page), []);
+    await page.goBack();
+    await gone('focus');
+    await page.goForward();
+    await page.getByRole('button', {name: 'Remove: focus: sqlite3_step'}).click();
+    await gone('focus');
+    await page.locator('.trow .fn', {hasText: 'price_rank'}).first().waitFor();
+  });
+
+  it('ignored and collapsed calls add up to the whole', async () => {
+    await open(PROFILES + '?ignore=sqlite3_step');
+    const left = await shown();
+    const gone = Number(/ignored: ([\d.]+) %/.exec(await page.locator('.filters').textContent())[1]);
+    assert.ok(Math.abs(left + gone - 100) < 0.2, `${left} + ${gone}`);
+    await open(PROFILES + '?collapse=price_rank');
+    assert.equal(await shown(), 100, 'what is collapsed stays in its caller');
+    const row = page.locator('.trow', {hasText: 'price_rank'}).first();
+    assert.equal(await row.getAttribute('aria-expanded'), null, 'a leaf');
+    const [total, self] = await row.locator('[role=gridcell]').allTextContents().then((cells) => [cells[1], cells[2]]);
+    assert.equal(total, self);
+    await page.getByRole('button', {name: 'Show everything'}).click();
+    await page.locator('.trow', {hasText: 'qsort_r'}).first().waitFor();
+  });
+
+  it('calls inside a library fold', async () => {
+    await open(PROFILES + '?q=sqlite3VdbeExec');
+    await page.locator('.trow', {hasText: 'sqlite3VdbeExec'}).first().waitFor();
+    await page.getByRole('button', {name: 'Fold', exact: true}).click();
+    await page.getByLabel('Calls inside one library').check();
+    await until('fold', 'libraries');
+    await page.getByText('no match').waitFor();
+    await page.getByText(/\d+ calls joined, nothing lost/).waitFor();
+  });
+
+  it('every call leads to a rule that would watch it', async () => {
+    await open(PROFILES);
+    await page.locator('.trow .fn', {hasText: 'price_rank'}).first().click();
+    await page.getByRole('button', {name: 'Alert on this call'}).click();
+    const dialog = page.getByRole('dialog', {name: 'Alert on this call'});
+    const text = await dialog.locator('pre').textContent();
+    assert.match(text, /local CALL = "price_rank \(\/srv\/shop\/bin\/shop\)"/);
+    assert.match(text, /over = callsites { profile = "cpu", top = 1000 }/);
+    assert.deepEqual(await accessibility(page), []);
+  });
+
+  it('a hostile name stays one string in its rule', async () => {
+    await open(PROFILES + '?q=' + encodeURIComponent('<img'));
+    await page.locator('.trow .fn', {hasText: '<img'}).first().click();
+    await page.getByRole('button', {name: 'Alert on this call'}).click();
+    const text = await page.getByRole('dialog', {name: 'Alert on this call'}).locator('pre').textContent();
+    assert.match(text, /^rule "cpu_of_img_src_x_onerror_alert_1" {$/m);
+  });
+
+  it('the source is shown where it was given, and how to give it where not', async () => {
+    await open(PROFILES);
+    await page.locator('.trow .fn', {hasText: 'price_rank'}).first().click();
+    await page.getByRole('button', {name: 'Source', exact: true}).click();
+    const source = page.getByRole('region', {name: /^Source of/});
+    await source.locator('tr.here', {hasText: 'static int price_rank'}).waitFor();
+    await source.getByText(/lines without cost/).first().waitFor();
+    await source.getByRole('button', {name: 'All 300 lines'}).click();
+    await source.getByText('line 300 ').waitFor();
+    assert.deepEqual(await accessibility(page), []);
+    await page.locator('.trow .fn', {hasText: 'handle_request'}).first().click();
+    await page.getByRole('button', {name: 'Source', exact: true}).click();
+    await page.getByText('This file is not here').waitFor();
+    assert.deepEqual(view.wrong.filter((w) => !w.includes('404')), []);
+  });
+});
+
+describe('sharing', () => {
+  it('a snapshot gets a link, and shows what was kept', async () => {
+    await open(PROFILES + '?base=src:2');
+    await page.getByRole('button', {name: 'Snapshot'}).click();
+    await page.getByLabel('Title').fill('before the release');
+    await page.getByRole('button', {name: 'Keep it'}).click();
+    await page.getByText('Kept. Everybody').waitFor();
+    assert.ok(mock.state.requests.some((r) => r.startsWith('POST /snapshots?') && r.includes('base_src=2') && r.includes('type=cpu')));
+    await page.getByRole('link', {name: 'Open it'}).click();
+    await page.waitForURL(/\/s\/s\d+$/);
+    await page.getByText('kept by Ada').waitFor();
+    await page.getByRole('columnheader', {name: 'Change'}).waitFor();
+    await page.getByRole('link', {name: 'Open the page it was made on'}).click();
+    await until('base', 'src:2');
+    assert.deepEqual(view.wrong, []);
+  });
+
+  it('comparing with a version asks for both versions', async () => {
+    await open(PROFILES);
+    await page.getByRole('button', {name: 'Compare', exact: true}).click();
+    await page.getByRole('button', {name: '1.4.1'}).click();
+    await until('base', '^version:1\\.4\\.1@');
+    await page.getByText(/Compared with version 1\.4\.1/).waitFor();
+    await page.waitForFunction(() => performance.getEntriesByType('resource').some((r) => /profiles\/tree.*version=1\.4\.2.*base_version=1\.4\.1/.test(r.name)));
+    await page.getByRole('button', {name: 'Remove: version 1.4.2'}).click();
+    await gone('version');
+  });
+
+  it('charts are saved as CSV, the flame graph as a picture', async () => {
+    await open('/a/shop/production/health');
+    const [csv] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', {name: 'process.cpu.utilization: download as CSV'}).click()]);
+    const text = await readFile(await csv.path(), 'utf8');
+    assert.match(text.split('\r\n')[0], /^time,time_ms,shop-1 · 4117,shop-2 · 903$/);
+    assert.match(text.split('\r\n')[1], /^\d{4}-\d\d-\d\dT[\d:.]+Z,\d{13},0\.\d+,0\.\d+$/);
+    await open(PROFILES + '?view=flame');
+    await page.getByRole('button', {name: 'Export'}).click();
+    const [png] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', {name: /Picture/}).click()]);
+    const bytes = await readFile(await png.path());
+    assert.deepEqual([...bytes.subarray(1, 4)], [...'PNG'].map((c) => c.charCodeAt(0)));
+    assert.ok(bytes.length > 2000);
+  });
+
+  it('a pprof file is opened by choosing or dropping it', async () => {
+    await open('/import');
+    await page.getByLabel('pprof file').setInputFiles({name: 'go.pb.gz', mimeType: 'application/gzip', buffer: Buffer.from([31, 139, 8])});
+    await page.getByLabel('Application').fill('go service');
+    await page.getByRole('button', {name: 'Open it'}).click();
+    await page.getByText('The file is here').waitFor();
+    assert.ok(mock.state.requests.some((r) => r.startsWith('POST /profiles/import?app=go+service&env=files&name=go.pb.gz')));
+    await page.getByRole('link', {name: /900 samples/}).click();
+    await page.waitForURL(/\/a\/go%20service\/files\/profiles\/cpu\?from=\d+&to=\d+&view=flame$/);
+  });
+
+  it('a moment is marked, and drawn', async () => {
+    await open('/a/shop/production/overview');
+    await page.getByRole('button', {name: 'Mark', exact: true}).click();
+    await page.getByRole('textbox', {name: 'Text'}).fill('cache 2 GiB');
+    assert.deepEqual(await accessibility(page), []);
+    await page.getByRole('button', {name: 'Mark it'}).click();
+    await page.getByRole('dialog', {name: 'Mark a moment'}).waitFor({state: 'hidden'});
+    const made = mock.state.marks.at(-1);
+    assert.equal(made.text, 'cache 2 GiB');
+    assert.ok(Math.abs(made.time_ms - Date.now()) < 120_000, 'the time of the field is local time');
   });
 });
 
@@ -263,6 +414,36 @@ describe('finding one’s way', () => {
     await page.getByRole('dialog', {name: 'Keys'}).waitFor({state: 'hidden'});
   });
 
+  it('Ctrl-K finds functions and segments of the application', async () => {
+    await open('/a/shop/production/overview');
+    await page.keyboard.press('Control+k');
+    await page.getByRole('combobox', {name: 'Go to'}).fill('compare_p');
+    await page.getByRole('option', {name: /compare_price/}).click();
+    await until('view', 'sandwich');
+    await page.getByRole('heading', {name: 'Callers of compare_price'}).waitFor();
+  });
+
+  it('times are local or UTC', async () => {
+    await open(PROFILES + '?table=1');
+    const first = () => page.locator('time').first().evaluate((t) => [t.dateTime, t.textContent]);
+    const [iso, local] = await first();
+    const hour = (text) => Number(/(\d\d):\d\d:\d\d/.exec(text)[1]);
+    await page.getByRole('button', {name: /Time range/}).click();
+    await page.getByLabel('Times in UTC').check();
+    await page.keyboard.press('Escape');
+    const [, utc] = await first();
+    assert.equal(hour(utc), Number(iso.slice(11, 13)));
+    assert.notEqual(hour(local), hour(utc), 'the tests run in Berlin');
+  });
+
+  it('all sources can be one sequence', async () => {
+    await open(PROFILES);
+    await page.locator('.legend', {hasText: 'shop-2'}).first().waitFor();
+    await page.getByRole('button', {name: 'One sequence'}).click();
+    await until('lines', 'one');
+    await page.locator('.legend', {hasText: 'shop-2'}).first().waitFor({state: 'detached'});
+  });
+
   it('keeps the time range from page to page, and the address holds it', async () => {
     await open('/a/shop/production/overview');
     await page.getByRole('button', {name: /Time range/}).click();
@@ -325,6 +506,44 @@ describe('alerts', () => {
     await open('/alerts');
     assert.equal(await page.getByRole('link', {name: 'Runbook'}).count(), 1);
     assert.equal(await page.locator('a[href^="javascript"]').count(), 0);
+  });
+});
+
+describe('settings', () => {
+  it('a channel is tested from the page', async () => {
+    await open('/settings/channels');
+    await page.getByRole('row', {name: /slack:ops slack/}).getByRole('button', {name: 'Send a test'}).click();
+    await page.getByText(/test: sent/).waitFor();
+  });
+
+  it('shorter retention warns first', async () => {
+    await open('/settings/retention');
+    await page.getByLabel('Keep for, in days').fill('7');
+    await page.getByText('older than 7 days will be deleted').waitFor();
+    await page.getByRole('button', {name: 'Save'}).click();
+    await page.getByText('7 days', {exact: false}).first().waitFor();
+    assert.equal(mock.state.retentionDays, 7);
+  });
+
+  it('the password is changed with the current one', async () => {
+    await view.close();
+    view = await openPage(browser, {expectStatus: [403]});
+    ({page} = view);
+    await open('/settings/sessions');
+    await page.getByLabel('Current password').fill('wrong password');
+    await page.getByLabel('New password').fill('a new long password');
+    await page.getByRole('button', {name: 'Change the password'}).click();
+    await page.getByRole('alert').getByText('The current password is wrong.').waitFor();
+    await page.getByLabel('Current password').fill('the right password');
+    await page.getByRole('button', {name: 'Change the password'}).click();
+    await page.getByText('Your other sessions have ended').waitFor();
+    assert.deepEqual(view.wrong, []);
+  });
+
+  it('a key is rotated: the next one is shown once', async () => {
+    await open('/settings/keys');
+    await page.getByRole('button', {name: 'Rotate'}).first().click();
+    await page.getByRole('dialog', {name: 'The new key'}).getByText(/^si_\d+_/).waitFor();
   });
 });
 
@@ -413,7 +632,7 @@ describe('adding an application', () => {
       const code = page.locator('.code pre');
       await code.filter({hasText: text}).waitFor();
       assert.ok((await code.textContent()).includes(mock.url), 'the address of this dashboard');
-      assert.match(await code.textContent(), /si_2_/, 'the new key');
+      assert.match(await code.textContent(), new RegExp(`si_${mock.state.keys.length}_`), 'the new key');
     }
     await page.getByText('First report received').waitFor();
     await page.getByRole('link', {name: 'Open checkout'}).click();

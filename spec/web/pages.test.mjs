@@ -17,6 +17,13 @@ const PAGES = {
   'overview': [APP + 'overview', 'price_rank'],
   'overview of a hostile application': [HOSTILE + 'overview', XSS],
   'call tree': [APP + 'profiles/cpu', 'handle_request'],
+  'memory': [APP + 'profiles/heap', 'objects'],
+  'lock waits as a flame graph': [APP + 'profiles/lock?view=flame', 'waits'],
+  'a type that cannot be measured says why': [APP + 'profiles/channel', 'the program is linked static'],
+  'call tree, focused, ignored, folded': [APP + `profiles/cpu?focus=${encodeURIComponent(XSS)}&ignore=${encodeURIComponent(XSS + ';memcpy')}&fold=libraries`, 'Show everything'],
+  'compared with a hostile version': [APP + `profiles/cpu?base=${encodeURIComponent('version:' + XSS)}`, 'Compared with version <img'],
+  'compared with another source': [APP + 'profiles/cpu?base=src:3', 'Compared with source <img'],
+  'diff by its own address': [APP + 'profiles/cpu?view=diff', 'unchanged'],
   'a type that nobody has heard of': [APP + 'profiles/<b>lock', 'handle_request'],
   'call tree, searched': [APP + 'profiles/cpu?q=' + encodeURIComponent(XSS), XSS],
   'call tree, compared': [APP + 'profiles/cpu?base=' + base(), 'Compared with'],
@@ -26,12 +33,23 @@ const PAGES = {
   'callers and callees': [APP + 'profiles/cpu?view=sandwich', 'Callers of'],
   'profile history as a table': [APP + 'profiles/cpu?table=1', 'cadence'],
   'segments': [APP + 'segments', XSS],
-  'bottlenecks': [APP + 'bottlenecks/sql', 'SELECT FROM orders'],
+  'HTTP handlers': [APP + 'bottlenecks/http_handler', 'Where the time goes'],
+  'a hostile handler': [APP + 'bottlenecks/http_handler?name=' + encodeURIComponent(XSS), 'No call tree'],
+  'databases': [APP + 'bottlenecks/database', 'SELECT FROM orders'],
+  'HTTP clients': [APP + 'bottlenecks/http_client', 'http://prices.internal'],
   'errors': [APP + 'errors', XSS],
   'errors of a hostile group': [APP + 'errors?group=' + encodeURIComponent(XSS), XSS],
   'health': [APP + 'health', XSS],
   'alerts': ['/alerts', XSS],
   'alert history': ['/alerts?state=history', 'Memory grows'],
+  'delivery log': ['/alerts?state=log', XSS],
+  'snapshots': ['/snapshots', XSS],
+  'a snapshot': ['/s/s1', 'kept by'],
+  'a pprof file': ['/import', 'Drop a pprof file'],
+  'the dashboard itself': ['/self', XSS],
+  'channels': ['/settings/channels', XSS],
+  'retention': ['/settings/retention', 'How long telemetry is kept'],
+  'account and sessions': ['/settings/sessions?all=1', XSS],
   'silences': ['/silences', XSS],
   'rules': ['/rules?app=shop&env=production', XSS],
   'rules of all applications': ['/rules', XSS],
@@ -87,7 +105,7 @@ together('every page', {}, (view) => {
 
 /* Only colours differ: one page of each kind shows them all. */
 together('in dark, text stands out', {dark: true}, (view) => {
-  for (const name of ['applications', 'add an application', 'overview', 'call tree, compared', 'flame graph', 'segments', 'alerts', 'rules', 'sources', 'team']) {
+  for (const name of ['applications', 'add an application', 'overview', 'call tree, compared', 'flame graph', 'segments', 'alerts', 'rules', 'sources', 'team', 'HTTP handlers', 'call tree, focused, ignored, folded', 'the dashboard itself', 'a pprof file']) {
     it(name, async () => {
       await visit(view, mock.url + PAGES[name][0], PAGES[name][1]);
       assert.deepEqual(await accessibility(view.page, ['color-contrast']), []);
@@ -118,7 +136,7 @@ together('on a phone', {width: 390, height: 844}, (view) => {
 
 together('a page without data says why', {}, (view) => {
   const empty = {
-    '/': 'No application reports yet', [APP + 'overview']: 'Nothing arrived', [APP + 'profiles/cpu']: 'No profiles in this time range', [APP + 'segments']: 'No segments', [APP + 'errors']: 'No errors',
+    '/': 'No application reports yet', [APP + 'overview']: 'Nothing arrived', [APP + 'profiles/cpu']: 'No profiles in this time range', [APP + 'segments']: 'No segments', [APP + 'bottlenecks/database']: 'No Databases', '/settings/channels': 'Nobody is told yet', '/alerts?state=log': 'Nobody was told', [APP + 'errors']: 'No errors',
     [APP + 'health']: 'No metrics', '/alerts': 'Nothing fires', '/sources?app=shop&env=production': 'No source', '/rules?app=shop&env=production': 'No agent has told its rules',
   };
   for (const [path, title] of Object.entries(empty)) {

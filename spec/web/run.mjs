@@ -1,5 +1,5 @@
-// Runs the browser tests: `node spec/web/run.mjs [name...]`. Builds the pages into a temporary folder, runs one file after the other
-// with node's test runner, prints a summary, and leaves nothing behind.
+// Runs the browser tests: `node spec/web/run.mjs [name...]`. Builds the pages into a temporary folder, runs the files
+// side by side with node's test runner, two at a time, prints a summary, and leaves nothing behind.
 import {spawn} from 'node:child_process';
 import {mkdtemp, readdir, rm} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
@@ -10,20 +10,19 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 const build = fileURLToPath(new URL('../../dashboard/web/build.mjs', import.meta.url));
 const FILE_LIMIT_MS = 8 * 60_000;
 
-let running = null;
+const AT_ONCE = 2;
+const running = new Set();
 
-/* Runs a program to its end; its output goes through, and comes back too. */
+/* Runs a program to its end; its output is printed when it is there in full. */
 function run(command, args, environment, limitMs) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {env: {...process.env, ...environment}, stdio: ['ignore', 'pipe', 'inherit'], timeout: limitMs});
-    running = child;
+    running.add(child);
     let text = '';
-    child.stdout.on('data', (part) => {
-      text += part;
-      process.stdout.write(part);
-    });
+    child.stdout.on('data', (part) => { text += part; });
     child.on('close', (code, signal) => {
-      running = null;
+      running.delete(child);
+      process.stdout.write(text);
       resolve({failed: code !== 0, why: signal ?? code, text});
     });
   });
@@ -39,15 +38,19 @@ async function main() {
   const files = (await readdir(here)).filter((name) => name.endsWith('.test.mjs') && (wanted.length === 0 || wanted.some((w) => name.startsWith(w)))).sort();
   const scratch = await mkdtemp(join(tmpdir(), 'si-web-spec-'));
   const summary = [];
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => running?.kill(signal));
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => running.forEach((child) => child.kill(signal)));
   try {
     const dist = join(scratch, 'dist');
     const built = await run(process.execPath, [build, '--out', dist], {}, FILE_LIMIT_MS);
     if (built.failed) throw new Error('the pages do not build');
-    for (const name of files) {
-      const result = await run(process.execPath, ['--test', '--test-reporter=spec', join(here, name)], {SI_WEB_DIST: dist, TMPDIR: scratch}, FILE_LIMIT_MS);
-      summary.push({name, failed: result.failed, pass: counted(result.text, 'pass'), fail: counted(result.text, 'fail')});
-    }
+    const left = [...files];
+    const take = async () => {
+      for (let name = left.shift(); name; name = left.shift()) {
+        const result = await run(process.execPath, ['--test', '--test-reporter=spec', join(here, name)], {SI_WEB_DIST: dist, TMPDIR: scratch}, FILE_LIMIT_MS);
+        summary.push({name, failed: result.failed, pass: counted(result.text, 'pass'), fail: counted(result.text, 'fail')});
+      }
+    };
+    await Promise.all(Array.from({length: AT_ONCE}, take));
   } finally {
     await rm(scratch, {recursive: true, force: true, maxRetries: 5});
   }

@@ -9,6 +9,7 @@ import 'uplot/dist/uPlot.min.css';
 import {type ComponentType, render} from 'preact';
 import {useEffect, useErrorBoundary} from 'preact/hooks';
 import {startKeys} from './app/keys';
+import {later} from './app/later';
 import {navigate, path, segments, startRouter} from './app/router';
 import {loadSession, session, signInHref, unreachable} from './app/session';
 import {startTheme} from './app/theme';
@@ -16,25 +17,33 @@ import {startClock} from './app/time';
 import {Failure} from './components/basics';
 import {GoTo, Help, startDialogs} from './components/dialogs';
 import {menuOpen, Sidebar, startNav} from './components/nav';
-import {AddApplication} from './pages/add';
-import {Alerts, Silences} from './pages/alerts';
 import {Applications} from './pages/applications';
+import {Bottlenecks} from './pages/bottlenecks';
 import {Errors} from './pages/errors';
 import {Invite, SetUp, SignIn, Unreachable} from './pages/gate';
 import {Health} from './pages/health';
 import {NotFound} from './pages/not_found';
 import {Overview} from './pages/overview';
 import {Profiles} from './pages/profiles';
-import {Rules} from './pages/rules';
 import {Segments} from './pages/segments';
-import {SettingsPage} from './pages/settings';
-import {Sources} from './pages/sources';
+
+const AddApplication = later(() => import('./pages/add').then((m) => m.AddApplication));
+const Alerts = later(() => import('./pages/alerts').then((m) => m.Alerts));
+const Silences = later(() => import('./pages/alerts').then((m) => m.Silences));
+const Rules = later(() => import('./pages/rules').then((m) => m.Rules));
+const Sources = later(() => import('./pages/sources').then((m) => m.Sources));
+const SettingsPage = later(() => import('./pages/settings').then((m) => m.SettingsPage));
+const Snapshots = later(() => import('./pages/snapshots').then((m) => m.Snapshots));
+const SnapshotPage = later(() => import('./pages/snapshots').then((m) => m.SnapshotPage));
+const ImportPage = later(() => import('./pages/import').then((m) => m.ImportPage));
+const SelfPage = later(() => import('./pages/self').then((m) => m.SelfPage));
 
 const APP_PAGES: Record<string, ComponentType> = {
-  overview: Overview, profiles: Profiles, segments: Segments, bottlenecks: Segments, errors: Errors, health: Health,
+  overview: Overview, profiles: Profiles, segments: Segments, bottlenecks: Bottlenecks, errors: Errors, health: Health,
 };
 const PAGES: Record<string, ComponentType> = {
   '': Applications, add: AddApplication, alerts: Alerts, silences: Silences, rules: Rules, sources: Sources, settings: SettingsPage,
+  snapshots: Snapshots, s: SnapshotPage, import: ImportPage, self: SelfPage,
 };
 
 function pick(): ComponentType {

@@ -58,6 +58,9 @@ function profilePoints(query) {
   return points;
 }
 
+const UNITS = {heap: 'By', alloc: 'By'};
+const TYPES_SENT = ['cpu', 'heap', 'alloc', 'network', 'system', 'lock', 'http_handler'];
+
 function profileTree(query, size) {
   const at = Number(query.get('at')) || 0;
   const from = Number(query.get('from')) || Math.floor(at / 10) * MINUTE;
@@ -66,17 +69,19 @@ function profileTree(query, size) {
   const hot = (at ? Math.floor(at / 10) * MINUTE : to) > DEPLOYED;
   const {frames, nodes: plain} = treeFor(`${size} ${hot}`, size, hot ? 2.2 : 1);
   const nodes = plain.map(([parent, frame, self, samples]) => [parent, frame, self * profiles, samples * profiles]);
-  const answer = {type: query.get('type'), unit: 'ns', profiles, samples: sum(nodes, 3), total: sum(nodes, 2), duration_ms: PROFILE_MS * profiles, cores: CORES, start_ms: from, end_ms: to,
+  const answer = {type: query.get('type'), unit: UNITS[query.get('type')] ?? 'ns', profiles, samples: sum(nodes, 3), total: sum(nodes, 2), duration_ms: PROFILE_MS * profiles, cores: CORES, start_ms: from, end_ms: to,
     context: at ? {host: 'shop-1', app_version: '1.4.2', runtime_type: 'C', runtime_version: 'glibc 2.36', build_id: 'a3f09c11d7e24b55a8', run_id: '9f3b0c0ffee11', agent_version: '0.1.0', os: 'Linux 6.1.0', pid: 4117, tags: ['zone=a', XSS]} : {},
     frames, nodes, hidden: {nodes: 812, value: sum(nodes, 2) * 0.03}};
-  const baseFrom = Number(query.get('base_from'));
+  const baseFrom = Number(query.get('base_from')) || (query.get('base_src') || query.get('base_version') ? from : 0);
   if (baseFrom || query.get('base')) {
-    const baseTo = Number(query.get('base_to'));
+    const baseTo = Number(query.get('base_to')) || to;
     const baseProfiles = baseFrom ? Math.max(1, Math.round((baseTo - baseFrom) / MINUTE) * 2) : 1;
     const next = random(9);
     const base = treeFor(`${size} false`, size, 1).nodes;
     answer.nodes = nodes.map((node, i) => [...node, Math.round(base[i][2] * baseProfiles * (0.97 + next() * 0.06))]);
     answer.before = {profiles: baseProfiles, total: sum(answer.nodes, 4), duration_ms: PROFILE_MS * baseProfiles};
+    const equal = Math.abs(baseProfiles - profiles) <= 0.01 * profiles;
+    answer.comparison = {mode: equal ? 'absolute' : 'normalized', factor: profiles / baseProfiles, by: equal ? 'window' : 'profiles', text: equal ? 'Both cover the same time: amounts are compared.' : 'The base is scaled to the time of the selection.'};
   }
   if (query.get('trend')) {
     answer.trend = {};
@@ -138,14 +143,17 @@ function routes(state) {
     if (state.fresh) return {types: [], segments: [], errors: {count: 0, points: []}, movers: [], alerts: [], annotations: [], health: []};
     const errors = errorsOf(from, to);
     return {
-      types: [{type: 'cpu', unit: 'ns', last: 0.46, avg: 0.31, points: series(from, to, MINUTE, (t) => wave(t, 1, 0.24, 0.07, DEPLOYED, 0.22))}],
+      types: TYPES_SENT.map((type, i) => {
+        const scale = type === 'cpu' ? 1 : UNITS[type] ? 6e8 : 8e8;
+        return {type, unit: UNITS[type] ?? 'ns', last: 0.46 * scale, avg: 0.31 * scale, points: series(from, to, MINUTE, (t) => scale * wave(t, i + 1, 0.24, 0.07, DEPLOYED, i % 2 ? 0.05 : 0.22))};
+      }),
       segments: segmentsOf(from, to).map(({name, kind, p95_ms, count}) => ({name, kind, p95_ms, count})), errors: {count: errors[0].count, points: errors[0].points},
       movers: [{type: 'cpu', function: 'price_rank', module: '/srv/shop/bin/shop', before: 0.12, after: 0.41}, {type: 'cpu', function: 'sqlite3VdbeExec', module: 'libsqlite3.so.0', before: 0.2, after: 0.11}, {type: 'cpu', function: XSS, module: XSS, before: 0, after: 0.02}],
       alerts: alerts({...state, wanted: 'firing'}), annotations: [{time_ms: DEPLOYED, kind: 'deploy', text: '1.4.2'}],
       health: METRICS.slice(0, 8).map(([name, unit, base, swing], i) => ({name, unit, last: base, points: series(from, to, MINUTE, (t) => wave(t, i, base, swing))})),
     };
   };
-  on['GET /profiles'] = (query) => ({type: query.get('type'), unit: 'ns', points: state.fresh ? [] : profilePoints(query), truncated: false});
+  on['GET /profiles'] = (query) => ({type: query.get('type'), unit: UNITS[query.get('type')] ?? 'ns', points: state.fresh || query.get('type') === 'channel' ? [] : profilePoints(query).map((p) => ({...p, value: UNITS[query.get('type')] ? p.value * 6e8 : query.get('type') === 'cpu' ? p.value : p.total})), truncated: false});
   on['GET /profiles/tree'] = (query) => profileTree(query, state.treeSize);
   on['GET /profiles/trend'] = (query) => ({points: series(Number(query.get('from')), Number(query.get('to')), 20 * MINUTE, (t) => wave(t, 5, 0.2, 0.05))});
   on['GET /profiles/export'] = () => 'main;handle_request 1000\n';
@@ -161,7 +169,38 @@ function routes(state) {
   on['GET /silences'] = () => ({silences: state.silences});
   on['POST /silences'] = (query, body) => { state.silences.push({id: state.silences.length + 1, created_by: 'Ada', ...body}); return {silence: state.silences.at(-1)}; };
   on['GET /rules'] = () => ({hash: '5be1c0aa77d2', rules: state.fresh ? [] : ['cpu_high', 'memory_growth', 'error_rate', 'hotspot_growth', XSS].map((name, i) => ({source: 1, host: i === 4 ? XSS : 'shop-1', name, file: `rules/${i < 2 ? 'health' : 'hotspots'}.lua`, state: i === 0 ? 'firing' : 'inactive', error: i === 3 ? `rules/hotspots.lua:14: attempt to index a nil value (${XSS})` : '', evaluations: 1440, cost_ns: 31_000_000}))});
-  on['GET /annotations'] = () => ({annotations: state.fresh ? [] : [{time_ms: DEPLOYED, kind: 'deploy', text: '1.4.2'}]});
+  on['GET /annotations'] = () => ({annotations: state.fresh ? [] : [{time_ms: DEPLOYED, kind: 'deploy', text: '1.4.2'}, ...state.marks]});
+  on['GET /versions'] = () => ({versions: state.fresh ? [] : [{version: '1.4.2', first_seen_ms: DEPLOYED, last_seen_ms: Date.now(), sources: 2}, {version: XSS, first_seen_ms: DEPLOYED - 9 * HOUR, last_seen_ms: DEPLOYED, sources: 1}, {version: '1.4.1', first_seen_ms: STARTED - 26 * HOUR, last_seen_ms: DEPLOYED, sources: 2}]});
+  on['GET /bottlenecks'] = (query) => {
+    const wanted = query.get('kind') === 'database' ? ['sql', 'cache', 'document'] : [query.get('kind')];
+    const from = Number(query.get('from'));
+    const to = Number(query.get('to'));
+    const calls = state.fresh ? [] : segmentsOf(from, to).concat({...segmentsOf(from, to)[1], name: XSS}).filter((s) => wanted.includes(s.kind));
+    return {kind: query.get('kind'), calls: calls.map((s, i) => ({...s, rate: s.count / (to - from) * 1000, total_ms: s.count * s.p50_ms, tree: i === 0, points: s.points.map((p) => [...p, i])})), hidden: {calls: 0, total_ms: 0, share: 0}};
+  };
+  on['GET /bottlenecks/tree'] = (query) => ({...profileTree(new URLSearchParams({type: 'http_handler', from: query.get('from'), to: query.get('to')}), 60)});
+  on['GET /collectors'] = () => ({collectors: state.fresh ? [] : [{name: 'cpu', sources: {on: 2}, reasons: [{state: 'on', reason: '99 Hz on 12 threads', sources: [1, 2]}]}, {name: 'channel', sources: {unavailable: 2}, reasons: [{state: 'unavailable', reason: `the program is linked static ${XSS}`, sources: [1, 2]}]}, {name: 'lua_vm', sources: {off: 1, on: 1}, reasons: [{state: 'off', reason: 'no Lua state is attached', sources: [2]}]}]});
+  on['GET /deliveries'] = () => ({deliveries: state.fresh ? [] : [{id: 2, alert: 1, rule: 'cpu_high', subject: XSS, app: 'shop', env: 'production', about: 'firing', destination: 'slack:ops', state: 'sent', error: '', attempts: 1, time_ms: STARTED - 6 * MINUTE}, {id: 1, alert: 2, rule: XSS, subject: '', app: XSS, env: XSS, about: 'resolved', destination: XSS, state: 'failed', error: XSS, attempts: 4, time_ms: STARTED - 9 * MINUTE}]});
+  on['GET /channels'] = () => ({configured: !state.fresh, error: '', channels: state.fresh ? [] : [{name: 'default', kind: 'alias', target: '', to: ['slack:ops'], state: 'ready', sent: 0, failed: 0, last_sent_ms: null, last_error: '', last_error_ms: null, test: null}, {name: 'slack:ops', kind: 'slack', target: 'hooks.slack.com', state: 'ready', sent: 31, failed: 0, last_sent_ms: STARTED, last_error: '', last_error_ms: null, test: state.tested ? {state: 'sent', error: '', time_ms: Date.now()} : null}, {name: 'webhook:' + XSS, kind: 'webhook', target: XSS, state: 'failing', sent: 2, failed: 7, last_sent_ms: STARTED - HOUR, last_error: XSS, last_error_ms: STARTED, test: null}]});
+  on['POST /channels/test'] = (query, body) => { state.tested = body.name; return {name: body.name}; };
+  on['GET /settings/retention'] = () => ({retention_ms: state.retentionDays * 86_400_000, max_bytes: 0, default_retention_ms: 30 * 86_400_000, used_bytes: 812e6, oldest_ms: STARTED - 26 * HOUR, by: 'settings'});
+  on['POST /settings/retention'] = (query, body) => { state.retentionDays = body.retention_days; return on['GET /settings/retention'](); };
+  on['GET /sessions'] = () => ({sessions: [{id: 1, user: 'Ada', email: 'ada@example.org', created_ms: STARTED - HOUR, used_ms: STARTED, address: '127.0.0.1', current: true}, {id: 2, user: XSS, email: XSS, created_ms: STARTED - HOUR, used_ms: STARTED - HOUR, address: XSS, current: false}]});
+  on['POST /password'] = (query, body) => body.current === 'wrong password' ? {status: 403, error: {code: 'password', message: 'The current password is wrong.'}} : undefined;
+  on['GET /invitations'] = () => ({invitations: [{id: 1, email: XSS + '@example.org', role: 'viewer', expires_ms: STARTED + 7 * 24 * HOUR}]});
+  on['GET /snapshots'] = () => ({snapshots: state.fresh ? [] : state.snapshots});
+  on['POST /snapshots'] = (query, body) => {
+    const made = {id: `s${state.snapshots.length + 1}`, title: body.title, path: body.path, app: query.get('app'), env: query.get('env'), type: query.get('type'), created_ms: Date.now(), author: 'Ada', bytes: 9000, query: query.toString()};
+    state.snapshots.push(made);
+    return {id: made.id, url: '/s/' + made.id};
+  };
+  on['GET /self'] = () => ({version: '0.1.0', uptime_s: 86_400, ingest: {stored: 18_211, duplicates: 4, refused: 0, profiles: 70_321, bytes: 3e8, reports_per_second: 1.7}, writer: {queued: 0, commits: 9000, writes: 18_211, failures: 0, last_commit_ms: 3}, store: {used_bytes: 812e6, free_bytes: 4e10, retention_ms: 30 * 86_400_000}, connections: 14, requests: 99_121,
+    tables: [{name: 'profile', rows: 70_321, bytes: 6e8}, {name: 'node', rows: 912_000, bytes: 9e7}, {name: XSS, rows: 1, bytes: null}], slow_requests: [{path: '/api/v1/profiles/tree?app=' + XSS, ms: 412, time_ms: STARTED}]});
+  on['GET /search'] = (query) => ({functions: ['price_rank', 'compare_price', XSS].filter((f) => f.includes(query.get('q'))).map((fn) => ({function: fn, module: 'shop', file: 'search.c'})), segments: [{name: 'checkout', kind: 'segment'}].filter((one) => one.name.includes(query.get('q'))), errors: [], metrics: [], truncated: false});
+  on['GET /profiles/source'] = (query) => query.get('file').endsWith('http.c') ? {status: 404, error: {code: 'no_source', message: 'This file was not given.'}}
+    : {file: query.get('file'), path: 'src/search.c', origin: 'upload', version: '1.4.2', lines: Array.from({length: 300}, (_, i) => i === 129 ? `static int price_rank(const char *${XSS}) {` : `    /* line ${i + 1} */`), values: [[118, 6e9, 9e9, 700], [130, 3e10, 9e10, 9000]], self: 3.6e10, total: 9.9e10, unit: 'ns'};
+  on['POST /profiles/import'] = (query) => ({status: 'stored', app: query.get('app'), env: query.get('env'), start_ms: STARTED, moved: false, profiles: [{type: 'cpu', unit: 'ns', total: 9e9, samples: 900, nodes: 120}], hidden: {samples: 0, value: 0}});
+  on['POST /annotations'] = (query, body) => { state.marks.push({id: state.marks.length + 9, author: 'Ada', ...body}); return {id: 9}; };
   on['GET /users'] = () => ({users: [{id: 1, name: 'Ada', email: 'ada@example.org', role: 'admin'}, {id: 2, name: XSS, email: XSS + '@example.org', role: 'viewer'}]});
   on['POST /users'] = () => ({invite_url: '/invite?token=abc'});
   on['GET /keys'] = () => ({keys: state.keys});
@@ -195,14 +234,14 @@ function readBody(request) {
   return new Promise((resolve) => {
     let text = '';
     request.on('data', (part) => { text += part; });
-    request.on('end', () => resolve(text ? JSON.parse(text) : {}));
+    request.on('end', () => resolve(text && request.headers['content-type'] === 'application/json' ? JSON.parse(text) : {}));
   });
 }
 
 /** Starts a mock on a free port. Returns its address, its state (to look at and to change), and close(). */
 export async function startMock({web, port = 0, setupNeeded = false, fresh = false, signedIn = true, treeSize = 430}) {
   const state = {setupNeeded, fresh, treeSize, user: signedIn && !setupNeeded ? {id: 1, name: 'Ada', email: 'ada@example.org', role: 'admin'} : null,
-    acked: {}, silences: [{id: 1, match: {rule: 'cpu_high', host: XSS}, until_ms: Date.now() + HOUR, comment: XSS, created_by: XSS}], keys: [{id: 1, app: 'shop', environment: XSS, label: XSS, created_ms: STARTED, last_used_ms: STARTED}], requests: []};
+    retentionDays: 30, marks: [], snapshots: [{id: 's1', title: XSS, path: '/a/shop/production/profiles/cpu', app: XSS, env: XSS, type: 'cpu', created_ms: STARTED, author: XSS, bytes: 40_000, query: 'app=shop&env=production&type=cpu'}], acked: {}, silences: [{id: 1, match: {rule: 'cpu_high', host: XSS}, until_ms: Date.now() + HOUR, comment: XSS, created_by: XSS}], keys: [{id: 1, app: 'shop', environment: XSS, label: XSS, created_ms: STARTED, last_used_ms: STARTED}], requests: []};
   const on = routes(state);
   const server = createServer((request, response) => {
     void (async () => {
@@ -219,9 +258,23 @@ export async function startMock({web, port = 0, setupNeeded = false, fresh = fal
       if (request.method !== 'GET' && request.headers['x-csrf-token'] !== 'token-of-the-mock') return send(403, {error: {code: 'csrf', message: 'The token is missing.'}});
       const body = request.method === 'GET' ? {} : await readBody(request);
       const ack = /^\/alerts\/(\d+)\/ack$/.exec(path);
+      if (ack && request.method === 'DELETE') {
+        delete state.acked[ack[1]];
+        return send(200, {alert: alerts(state).find((alert) => alert.id === Number(ack[1]))});
+      }
       if (ack) {
         state.acked[ack[1]] = {acked_by: 'Ada', acked_ms: Date.now()};
         return send(200, {alert: alerts(state).find((alert) => alert.id === Number(ack[1]))});
+      }
+      const snapshot = /^\/snapshots\/(\w+)$/.exec(path);
+      if (snapshot && request.method === 'GET') {
+        const kept = state.snapshots.find((one) => one.id === snapshot[1]);
+        return kept ? send(200, {...kept, profile: profileTree(new URLSearchParams(kept.query), state.treeSize)}) : send(404, {error: {code: 'not_found', message: 'There is no such snapshot.'}});
+      }
+      const removable = /^\/(snapshots|sessions|invitations|annotations)\/(\w+)$/.exec(path);
+      if (removable && request.method === 'DELETE') {
+        if (removable[1] === 'snapshots') state.snapshots = state.snapshots.filter((one) => one.id !== removable[2]);
+        return send(204);
       }
       const silence = /^\/silences\/(\d+)$/.exec(path);
       if (silence && request.method === 'DELETE') {
@@ -231,7 +284,7 @@ export async function startMock({web, port = 0, setupNeeded = false, fresh = fal
       const handler = on[`${request.method} ${path}`];
       if (!handler) return send(404, {error: {code: 'not_found', message: `Nothing is at ${path}.`}});
       const answer = handler(url.searchParams, body);
-      return answer?.status ? send(answer.status, {error: answer.error}) : send(answer === undefined ? 204 : 200, answer);
+      return answer?.error && answer.status ? send(answer.status, {error: answer.error}) : send(answer === undefined ? 204 : 200, answer);
     })().catch((cause) => {
       response.writeHead(500, {'Content-Type': 'application/json'});
       response.end(JSON.stringify({error: {code: 'mock', message: String(cause)}}));

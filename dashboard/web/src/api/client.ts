@@ -48,17 +48,18 @@ async function failure(response: Response): Promise<ApiError> {
   return new ApiError(response.status, code, message, field);
 }
 
-async function call(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
+async function call(method: string, path: string, body?: unknown, signal?: AbortSignal, raw?: Blob): Promise<unknown> {
   const headers: Record<string, string> = {Accept: 'application/json'};
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (raw) headers['Content-Type'] = 'application/octet-stream';
+  else if (body !== undefined) headers['Content-Type'] = 'application/json';
   let response: Response;
   try {
     response = await fetch('/api/v1' + path, {
       method,
       headers,
       credentials: 'same-origin',
-      ...(body === undefined ? {} : {body: JSON.stringify(body)}),
+      ...(raw ? {body: raw} : body === undefined ? {} : {body: JSON.stringify(body)}),
       ...(signal ? {signal} : {}),
     });
   } catch (cause) {
@@ -82,6 +83,11 @@ export async function get(path: string, query: Query = {}, signal?: AbortSignal)
 
 export async function post(path: string, body: unknown = {}): Promise<unknown> {
   return call('POST', path, body);
+}
+
+/** A file as it is. */
+export async function upload(path: string, file: Blob): Promise<unknown> {
+  return call('POST', path, undefined, undefined, file);
 }
 
 export async function remove(path: string): Promise<unknown> {

@@ -36,9 +36,13 @@ export interface Source {
   losses: {name: string; made: number; stored: number; pending: number; dropped: number; reason: string}[];
   rules_hash: string;
   clock_ahead_ms?: number;
+  tags?: string[];
+  ended?: boolean;
 }
 
 export interface Annotation {
+  id?: number;
+  author?: string;
   time_ms: number;
   kind: string;
   text: string;
@@ -93,6 +97,7 @@ export interface ProfileTree {
   hidden?: {nodes: number; value: number};
   before?: {profiles: number; total: number; duration_ms: number};
   trend?: Record<string, Point[]>;
+  comparison?: {mode: 'absolute' | 'normalized'; factor: number; by: string; text: string};
 }
 
 export interface Segment {
@@ -150,6 +155,7 @@ export interface Alert {
   resolved_ms: number;
   acked_by?: string | null;
   acked_ms?: number | null;
+  ack_comment?: string | null;
   silenced: boolean;
   deliveries?: Delivery[];
 }
@@ -160,6 +166,7 @@ export interface Silence {
   until_ms: number;
   comment: string;
   created_by?: string;
+  active?: boolean;
 }
 
 export interface RuleState {
@@ -171,6 +178,7 @@ export interface RuleState {
   error: string;
   evaluations: number;
   cost_ns: number;
+  errors?: number;
 }
 
 export interface User {
@@ -196,9 +204,139 @@ export interface AgentKey {
 }
 
 export interface AuditEntry {
+  id?: number;
   time_ms: number;
   user: string;
   action: string;
   target: string;
   address: string;
+}
+
+export interface Call {
+  name: string;
+  kind: string;
+  count: number;
+  errors: number;
+  rate: number; // per second
+  p50_ms: number;
+  p95_ms: number;
+  p99_ms: number;
+  max_ms: number;
+  total_ms: number;
+  tree: boolean;
+  points: [t: number, p50: number, p95: number, p99: number, count: number, errors: number][];
+}
+
+export interface Bottlenecks {
+  kind: string;
+  calls: Call[];
+  hidden?: {calls: number; total_ms: number; share: number};
+}
+
+export interface Version {
+  version: string;
+  first_seen_ms: number;
+  last_seen_ms: number;
+  sources: number;
+}
+
+export interface Snapshot {
+  id: string;
+  title: string;
+  path: string;
+  app: string;
+  env: string;
+  type: string;
+  created_ms: number;
+  author: string;
+  bytes: number;
+  profile?: ProfileTree;
+}
+
+export interface SourceText {
+  file: string;
+  path: string;
+  origin: string;
+  version: string;
+  lines: string[];
+  values: [line: number, self: number, total: number, samples: number][];
+  self: number;
+  total: number;
+  unit: string;
+}
+
+export interface Channel {
+  name: string;
+  kind: string;
+  target: string;
+  to?: string[];
+  state: string;
+  sent: number;
+  failed: number;
+  last_sent_ms: number | null;
+  last_error: string;
+  last_error_ms: number | null;
+  test: {state: string; error: string; time_ms: number} | null;
+}
+
+export interface Retention {
+  retention_ms: number;
+  max_bytes: number;
+  default_retention_ms: number;
+  used_bytes: number;
+  oldest_ms: number | null;
+  by: string;
+}
+
+export interface UserSession {
+  id: number | string;
+  user: string;
+  email: string;
+  created_ms: number;
+  used_ms: number;
+  address: string;
+  current: boolean;
+}
+
+export interface Collector {
+  name: string;
+  sources: Partial<Record<'on' | 'off' | 'unavailable' | 'degraded', number>>;
+  reasons: {state: string; reason: string; sources: number[]}[];
+}
+
+export interface DeliveryEntry {
+  id: number;
+  alert: number;
+  rule: string;
+  subject: string;
+  app: string;
+  env: string;
+  about: string;
+  destination: string;
+  state: string;
+  error: string;
+  attempts: number;
+  time_ms: number;
+}
+
+export interface Self {
+  version: string;
+  uptime_s: number;
+  ingest: {stored: number; duplicates: number; refused: number; profiles: number; bytes: number; reports_per_second: number};
+  writer: {queued: number; commits: number; writes: number; failures: number; last_commit_ms: number};
+  store: {used_bytes: number; free_bytes: number; retention_ms: number};
+  connections: number;
+  requests: number;
+  tables: {name: string; rows: number; bytes: number | null}[];
+  slow_requests: {path: string; ms: number; time_ms: number}[];
+}
+
+export interface Imported {
+  status: string;
+  app: string;
+  env: string;
+  start_ms: number;
+  moved?: boolean;
+  profiles: {type: string; unit: string; total: number; samples: number; nodes: number}[];
+  hidden?: {samples: number; value: number};
 }

@@ -1,5 +1,7 @@
 // Units that people read: 1.2 GiB, 340 ms/s, 31.4 %. Numbers below the resolution of a unit are not rounded to nothing.
 
+import {zone} from './zone';
+
 const DASH = '–';
 
 function digits(value: number): string {
@@ -93,12 +95,14 @@ export function change(before: number, after: number): string {
 
 const clock: Intl.DateTimeFormatOptions = {hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false};
 
-/** Local time; with the date when it is not today's. */
+/** In the chosen zone; with the date when it is not today's. */
 export function time(ms: number | null | undefined): string {
   if (!ms) return DASH;
   const date = new Date(ms);
-  const today = new Date().toDateString() === date.toDateString();
-  return date.toLocaleString(undefined, today ? clock : {month: 'short', day: 'numeric', ...clock});
+  const timeZone = zone.value;
+  const day = (d: Date): string => d.toLocaleDateString('en', {timeZone});
+  const today = day(new Date()) === day(date);
+  return date.toLocaleString(undefined, {...(today ? clock : {month: 'short', day: 'numeric', ...clock}), timeZone});
 }
 
 /** For title attributes: the same moment in UTC, exact. */

@@ -1,6 +1,7 @@
 // The time range of a page: `range=1h` follows the clock, `from=&to=` (Unix ms) stands still. `now` moves when live refresh ticks.
 import {computed, effect, signal} from '@preact/signals';
 import {param, setParams} from './router';
+import {zone} from './zone';
 
 export const RANGES: {id: string; label: string; ms: number}[] = [
   {id: '5m', label: '5 minutes', ms: 5 * 60_000},
@@ -59,7 +60,7 @@ export function rangeLabel(): string {
 }
 
 function formatShort(ms: number): string {
-  return new Date(ms).toLocaleString(undefined, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hour12: false});
+  return new Date(ms).toLocaleString(undefined, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hour12: false, timeZone: zone.value});
 }
 
 export function refreshNow(): void {

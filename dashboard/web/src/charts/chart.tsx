@@ -4,6 +4,7 @@ import {useEffect, useRef} from 'preact/hooks';
 import uPlot from 'uplot';
 import {time, utc} from '../app/format';
 import {dark, token} from '../app/theme';
+import {zone} from '../app/zone';
 import {join, type Line} from './series';
 
 export interface Mark {
@@ -96,8 +97,8 @@ function axisTime(plot: uPlot, splits: number[]): string[] {
   let day = '';
   return splits.map((t) => {
     const date = new Date(t);
-    const today = date.toLocaleDateString(undefined, {month: 'short', day: 'numeric'});
-    const clock = date.toLocaleTimeString(undefined, {hour: '2-digit', minute: '2-digit', hour12: false, ...(span < 300_000 ? {second: '2-digit'} : {})});
+    const today = date.toLocaleDateString(undefined, {month: 'short', day: 'numeric', timeZone: zone.value});
+    const clock = date.toLocaleTimeString(undefined, {hour: '2-digit', minute: '2-digit', hour12: false, timeZone: zone.value, ...(span < 300_000 ? {second: '2-digit'} : {})});
     const newDay = today !== day && span > 12 * 3_600_000;
     day = today;
     if (span > 3 * 86_400_000) return newDay ? today : clock;
@@ -153,7 +154,7 @@ function options(live: Live, tip: HTMLElement, width: number): uPlot.Options {
     grid: {stroke: token('chart-grid'), width: 1}, ticks: {show: false},
   };
   return {
-    width, height: props.height ?? 150, ms: 1, legend: {show: false}, padding: [10, 10, 0, 0],
+    width, height: props.height ?? 150, ms: 1, ...(zone.value ? {tzDate: (t: number) => uPlot.tzDate(new Date(t), 'Etc/UTC')} : {}), legend: {show: false}, padding: [10, 10, 0, 0],
     cursor: {
       y: false, drag: {x: true, y: false, setScale: false, dist: 4}, focus: {prox: 24},
       points: {size: 6}, ...(props.sync ? {sync: {key: props.sync, setSeries: false}} : {}),
@@ -239,7 +240,7 @@ export function Chart(props: Props) {
   const plot = useRef<uPlot | null>(null);
   live.current.props = props;
   const shape = props.lines.map((line) => [line.label, line.color, line.fill, showsDots(line), line.stroke].join('|')).join(';');
-  const structure = `${shape}/${props.height ?? 150}/${dark.value}/${props.sync ?? ''}`;
+  const structure = `${shape}/${props.height ?? 150}/${dark.value}/${zone.value ?? ''}/${props.sync ?? ''}`;
 
   useEffect(() => {
     const element = host.current!;

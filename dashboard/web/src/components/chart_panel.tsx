@@ -5,6 +5,7 @@ import {time, utc} from '../app/format';
 import {chooseAbsolute, range} from '../app/time';
 import {Chart, type Mark} from '../charts/chart';
 import {join, type Line} from '../charts/series';
+import {save, csvOf} from '../profile/saving';
 import {Icon} from './icon';
 import {Panel} from './basics';
 
@@ -52,6 +53,7 @@ export function ChartPanel({title, label, lines, format, height, marks, sync, bi
   const any = lines.some((line) => line.points.length > 0);
   return (
     <Panel title={title} actions={<>
+      {any && <button type="button" class="button quiet icon wide-only" aria-label={`${label}: download as CSV`} title="Download as CSV" onClick={() => save(`${label}.csv`, csvOf(lines), 'text/csv')}><Icon name="download" /></button>}
       <button type="button" class="button quiet icon" aria-pressed={table} aria-label={`${label}: show as table`} title="Show as table" onClick={() => setTable(!table)}><Icon name="table" /></button>
     </>}>
       {!any ? <p class="muted small">{empty ?? 'No data in this time range.'}</p>

@@ -6,13 +6,14 @@ import type {App, Overview} from '../api/types';
 import {appPath, context, hrefKeeping, path} from '../app/router';
 import {may, session, signOut, user} from '../app/session';
 import {now} from '../app/time';
-import {typeTitle} from '../profile/measure';
+import {HOT_SPOTS, isBottleneck, typeTitle} from '../profile/measure';
 import {Popover} from './basics';
 import {Icon, type IconName, Logo} from './icon';
 
 export const apps = signal<App[] | null>(null);
 export const appsError = signal('');
-const types = signal<string[]>(['cpu']);
+/** Types of profiles that the application has sent within a day. */
+export const types = signal<string[]>([]);
 export const menuOpen = signal(false);
 
 let asked = 0;
@@ -37,13 +38,13 @@ export function startNav(): void {
   });
   const place = computed(() => user.value && context.value ? JSON.stringify(context.value) : '');
   effect(() => {
-    types.value = ['cpu'];
+    types.value = [];
     if (!place.value) return;
     const {app, env} = JSON.parse(place.value) as {app: string; env: string};
     const to = Date.now();
     get('/overview', {app, env, from: to - 86_400_000, to}).then((answer) => {
       const found = ((answer as Overview).types ?? []).map((t) => t.type);
-      if (place.peek() === JSON.stringify({app, env})) types.value = ['cpu', ...found.filter((t) => t !== 'cpu')];
+      if (place.peek() === JSON.stringify({app, env})) types.value = found;
     }, () => undefined); // the page itself says what is wrong
   });
   effect(() => {
@@ -57,7 +58,12 @@ interface Destination {
   href: string;
 }
 
-const APP_PAGES: [string, string][] = [['overview', 'Overview'], ['segments', 'Segments'], ['errors', 'Errors'], ['health', 'Health']];
+export const BOTTLENECKS: {kind: string; title: string}[] = [
+  {kind: 'http_handler', title: 'HTTP handlers'}, {kind: 'http_client', title: 'HTTP clients'}, {kind: 'database', title: 'Databases'},
+];
+
+const APP_PAGES: [string, string][] = [['overview', 'Overview'], ...HOT_SPOTS.map((type): [string, string] => ['profiles/' + type, typeTitle(type) + ' hot spots']),
+  ...BOTTLENECKS.map(({kind, title}): [string, string] => ['bottlenecks/' + kind, title]), ['segments', 'Segments'], ['errors', 'Errors'], ['health', 'Health']];
 
 export const destinations = computed<Destination[]>(() => {
   const out: Destination[] = [];
@@ -65,22 +71,21 @@ export const destinations = computed<Destination[]>(() => {
   const list = [...(apps.value ?? [])].sort((a, b) => Number(b.app === here?.app && b.env === here.env) - Number(a.app === here?.app && a.env === here?.env));
   for (const {app, env} of list) {
     const hint = `${app} · ${env}`;
-    out.push({text: `${app} ${env} Overview`, hint, href: appPath(app, env, 'overview')});
-    out.push({text: `${app} ${env} CPU hot spots`, hint, href: appPath(app, env, 'profiles/cpu')});
-    for (const [page, title] of APP_PAGES.slice(1)) out.push({text: `${app} ${env} ${title}`, hint, href: appPath(app, env, page)});
+    for (const [page, title] of APP_PAGES) out.push({text: `${app} ${env} ${title}`, hint, href: appPath(app, env, page)});
   }
-  const pages: [string, string][] = [['/', 'Applications'], ['/alerts', 'Alerts'], ['/silences', 'Silences'], ['/rules', 'Rules'], ['/sources', 'Sources'], ['/add', 'Add an application'],
-    ['/settings/team', 'Settings: team'], ['/settings/keys', 'Settings: agent keys'], ['/settings/audit', 'Settings: audit']];
+  const pages: [string, string][] = [['/', 'Applications'], ['/alerts', 'Alerts'], ['/silences', 'Silences'], ['/rules', 'Rules'], ['/sources', 'Sources'], ['/snapshots', 'Snapshots'], ['/add', 'Add an application'], ['/import', 'Open a pprof file'], ['/self', 'This dashboard'],
+    ['/settings/team', 'Settings: team'], ['/settings/keys', 'Settings: agent keys'], ['/settings/channels', 'Settings: channels'],
+    ['/settings/retention', 'Settings: retention'], ['/settings/sessions', 'Settings: sessions'], ['/settings/audit', 'Settings: audit']];
   for (const [href, text] of pages) out.push({text, hint: '', href});
   return out;
 });
 
-function Item({href, icon, text, badge}: {href: string; icon: IconName; text: string; badge?: number}) {
+function Item({href, icon, text, badge, dim = false}: {href: string; icon?: IconName; text: string; badge?: number; dim?: boolean}) {
   const target = new URL(href, window.location.href).pathname;
-  const current = path.value === target || (target === '/settings/team' && path.value.startsWith('/settings/')) || (target !== '/' && path.value.startsWith(target + '/'));
+  const current = path.value === target || (target.startsWith('/settings/') && path.value.startsWith('/settings/')) || (target !== '/' && path.value.startsWith(target + '/'));
   return (
     <a href={href} {...(current ? {'aria-current': 'page' as const} : {})}>
-      <Icon name={icon} /><span class="cut">{text}</span>{badge ? <span class="pill plain bad">{badge}</span> : null}
+      {icon ? <Icon name={icon} /> : <i class={'bullet' + (dim ? ' none' : '')} />}<span class="cut">{text}</span>{dim && <span class="sr">, nothing sent today</span>}{badge ? <span class="pill plain bad">{badge}</span> : null}
     </a>
   );
 }
@@ -123,24 +128,33 @@ export function Sidebar() {
       <nav class="nav" aria-label="Pages">
         {here && <>
           <Item href={hrefKeeping(appPath(here.app, here.env, 'overview'))} icon="overview" text="Overview" />
-          {types.value.map((type) => <Item key={type} href={hrefKeeping(appPath(here.app, here.env, 'profiles/' + encodeURIComponent(type)))} icon="flame" text={typeTitle(type)} />)}
-          <Item href={hrefKeeping(appPath(here.app, here.env, 'segments'))} icon="segment" text="Segments" />
+          <h2>Hot spots</h2>
+          {[...HOT_SPOTS, ...types.value.filter((t) => !HOT_SPOTS.includes(t) && !isBottleneck(t))].map((type) => (
+            <Item key={type} dim={types.value.length > 0 && !types.value.includes(type)} href={hrefKeeping(appPath(here.app, here.env, 'profiles/' + encodeURIComponent(type)))} text={typeTitle(type)} />
+          ))}
+          <h2>Bottlenecks</h2>
+          {BOTTLENECKS.map(({kind, title}) => <Item key={kind} href={hrefKeeping(appPath(here.app, here.env, 'bottlenecks/' + kind))} text={title} />)}
+          <Item href={hrefKeeping(appPath(here.app, here.env, 'segments'))} text="Segments" />
+          <h2>Events and health</h2>
           <Item href={hrefKeeping(appPath(here.app, here.env, 'errors'))} icon="error" text="Errors" />
           <Item href={hrefKeeping(appPath(here.app, here.env, 'health'))} icon="health" text="Health" />
-          <h2>Operation</h2>
         </>}
         {!here && <Item href="/" icon="apps" text="Applications" />}
         <Item href={hrefKeeping('/alerts', {...scope, src: null})} icon="alert" text="Alerts" badge={firing} />
+        {here && <h2>Operation</h2>}
         <Item href={hrefKeeping('/rules', {...scope, src: null})} icon="rule" text="Rules" />
         <Item href={hrefKeeping('/sources', {...scope, src: null})} icon="source" text="Sources" />
+        <Item href={hrefKeeping('/snapshots', {...scope, src: null})} icon="link" text="Snapshots" />
         <h2>Dashboard</h2>
         {here && <Item href="/" icon="apps" text="All applications" />}
         <Item href="/add" icon="plus" text="Add an application" />
-        {may('admin') && <Item href="/settings/team" icon="settings" text="Settings" />}
+        {!here && <Item href="/import" icon="upload" text="Open a pprof file" />}
+        <Item href="/self" icon="gauge" text="This dashboard" />
+        <Item href={may('admin') ? '/settings/team' : '/settings/sessions'} icon="settings" text="Settings" />
       </nav>
       <footer>
         {who && <span class="who small"><strong>{who.name || who.email}</strong><br /><span class="muted tiny">{who.role}</span></span>}
-        <button type="button" class="button quiet" onClick={() => void signOut()}><Icon name="out" />Sign out</button>
+        <button type="button" class="button quiet icon" title="Sign out" onClick={() => void signOut()}><Icon name="out" /><span class="sr">Sign out</span></button>
       </footer>
     </aside>
   );

@@ -8,21 +8,17 @@ import {context, param, setParams} from '../app/router';
 import {cycleTheme, dark, theme} from '../app/theme';
 import {chooseAbsolute, chooseRelative, live, now, paused, range, rangeLabel, RANGES, refreshNow} from '../app/time';
 import {ago} from '../app/format';
+import {chooseUtc, fromInput, toInput, utcChosen, zoneName} from '../app/zone';
 import {Popover} from './basics';
 import {Icon} from './icon';
 import {menuOpen} from './nav';
 
-function localInput(ms: number): string {
-  const date = new Date(ms - new Date(ms).getTimezoneOffset() * 60_000);
-  return date.toISOString().slice(0, 16);
-}
-
 function AbsoluteRange({close}: {close: () => void}) {
   const r = range.value;
-  const [from, setFrom] = useState(localInput(r.from));
-  const [to, setTo] = useState(localInput(r.to));
-  const start = new Date(from).getTime();
-  const end = new Date(to).getTime();
+  const [from, setFrom] = useState(toInput(r.from));
+  const [to, setTo] = useState(toInput(r.to));
+  const start = fromInput(from);
+  const end = fromInput(to);
   const wrong = !(start < end);
   return (
     <form class="stack tight pad" onSubmit={(event) => {
@@ -34,7 +30,11 @@ function AbsoluteRange({close}: {close: () => void}) {
       <label class="field"><span>From</span><input class="input" type="datetime-local" value={from} onInput={(event) => setFrom(event.currentTarget.value)} /></label>
       <label class="field"><span>To</span><input class="input" type="datetime-local" value={to} onInput={(event) => setTo(event.currentTarget.value)} /></label>
       {wrong && <p class="bad small" role="alert">The start must be before the end.</p>}
-      <p class="muted tiny">Local time ({Intl.DateTimeFormat().resolvedOptions().timeZone})</p>
+      <label class="check"><input type="checkbox" checked={utcChosen.value} onChange={() => {
+        chooseUtc(!utcChosen.value);
+        setFrom(toInput(start || r.from));
+        setTo(toInput(end || r.to));
+      }} />Times in UTC <span class="muted tiny">now {zoneName.value}</span></label>
       <button class="button primary" type="submit" disabled={wrong}>Apply</button>
     </form>
   );

@@ -1,18 +1,22 @@
 // Alerts as a list: what, where, since when, who was told; acknowledging and silencing in place.
 import {useState} from 'preact/hooks';
-import {post} from '../api/client';
+import {post, remove} from '../api/client';
 import type {Alert, Delivery} from '../api/types';
 import {count, plural} from '../app/format';
 import {appPath} from '../app/router';
 import {may} from '../app/session';
 import {Failure, Field, Pill, SafeLink, severityTone, Time} from '../components/basics';
 
+export function deliveryTone(state: string): 'good' | 'bad' | 'warn' {
+  return state === 'sent' || state === 'delivered' ? 'good' : state === 'failed' || state === 'no channel' ? 'bad' : 'warn';
+}
+
 function Deliveries({list}: {list: Delivery[]}) {
   if (list.length === 0) return <p class="muted small">Nobody was told by this dashboard: no route matched, or its agent notifies by itself.</p>;
   return (
     <table class="data">
       <thead><tr><th scope="col">Told</th><th scope="col">State</th><th scope="col" class="num">Attempts</th><th scope="col">When</th><th scope="col">Problem</th></tr></thead>
-      <tbody>{list.map((d, i) => <tr key={i}><td>{d.destination}</td><td><Pill tone={d.state === 'sent' || d.state === 'delivered' ? 'good' : d.state === 'failed' ? 'bad' : 'warn'}>{d.state}</Pill></td><td class="num">{count(d.attempts)}</td><td><Time ms={d.time_ms} /></td><td class="wrap">{d.error}</td></tr>)}</tbody>
+      <tbody>{list.map((d, i) => <tr key={i}><td>{d.destination}</td><td><Pill tone={deliveryTone(d.state)}>{d.state}</Pill></td><td class="num">{count(d.attempts)}</td><td><Time ms={d.time_ms} /></td><td class="wrap">{d.error}</td></tr>)}</tbody>
     </table>
   );
 }
@@ -42,6 +46,7 @@ function Acknowledge({alert, onDone}: {alert: Alert; onDone: () => void}) {
       <Field label="Comment"><input class="input" value={comment} maxLength={500} placeholder="What you know, or do about it" onInput={(e) => setComment(e.currentTarget.value)} /></Field>
       <div class="row">
         {!alert.acked_by && alert.state !== 'resolved' && <button class="button primary" type="submit" disabled={busy}>Acknowledge</button>}
+        {alert.acked_by && alert.state !== 'resolved' && <button class="button" type="button" disabled={busy} onClick={() => void act(() => remove(`/alerts/${alert.id}/ack`))}>Not acknowledged after all</button>}
         <span class="muted small">Silence for</span>
         {SILENCES.map(([label, hours]) => <button type="button" class="button" key={hours} disabled={busy} onClick={() => void act(() => silence(hours))}>{label}</button>)}
       </div>
@@ -67,7 +72,7 @@ function Item({alert, onChange}: {alert: Alert; onChange: () => void}) {
         {open && (
           <div class="stack tight">
             {alert.detail && <pre>{alert.detail}</pre>}
-            <p class="small muted">Rule saw {alert.value === null ? 'no value' : count(alert.value)}. Pending since <Time ms={alert.started_ms} />{alert.fired_ms ? <>, fired <Time ms={alert.fired_ms} /></> : null}{alert.resolved_ms ? <>, resolved <Time ms={alert.resolved_ms} /></> : null}{alert.acked_by ? <>, acknowledged by {alert.acked_by} <Time ms={alert.acked_ms} /></> : null}.</p>
+            <p class="small muted">The rule saw {alert.value === null ? 'no value' : count(alert.value)}. Pending since <Time ms={alert.started_ms} />{alert.fired_ms ? <>, fired <Time ms={alert.fired_ms} /></> : null}{alert.resolved_ms ? <>, resolved <Time ms={alert.resolved_ms} /></> : null}{alert.acked_by ? <>, acknowledged by {alert.acked_by} <Time ms={alert.acked_ms} /></> : null}.{alert.ack_comment ? <> “{alert.ack_comment}”</> : null}</p>
             <Deliveries list={alert.deliveries ?? []} />
             {may('editor') && <Acknowledge alert={alert} onDone={onChange} />}
           </div>

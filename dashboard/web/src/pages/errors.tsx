@@ -21,7 +21,7 @@ function Stacks({group}: {group: ErrorGroup}) {
   const of = useData<ProfileTree>('/errors/tree', {...here, group: group.group, from: r.from, to: r.to}, `errors ${here.app} ${here.env} ${group.group}`);
   const tree = useMemo(() => of.data ? buildTree(of.data, param('names') !== 'full') : null, [of.data]);
   const minutes = Math.max(1, (r.to - r.from) / 60_000);
-  const measure: Measure = {rateTitle: 'Per minute', rateHelp: 'errors per minute', rate: (v) => count(v / minutes), amount: (v) => plural(v, 'error'), baseScale: 1, absolute: true};
+  const measure: Measure = {rateTitle: 'Per minute', rateHelp: 'errors per minute', rate: (v) => count(v / minutes), amount: (v) => plural(v, 'error'), baseScale: 1, absolute: true, counted: 'errors'};
   return (
     <Loaded of={of}>{() => tree && tree.size > 1
       ? <TreeGrid tree={tree} measure={measure} label={`Stacks of ${group.group}`} query={param('stack')} compact="callees" />

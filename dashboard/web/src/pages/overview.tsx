@@ -1,17 +1,21 @@
 // One application at a glance: what its profiles cost, who moved, what fires, what is slow, how it fares.
+import {useMemo} from 'preact/hooks';
 import type {Overview as OverviewData} from '../api/types';
 import {change, count, inUnit, milliseconds, percent, plural} from '../app/format';
 import {useData} from '../app/resource';
 import {appPath, context, hrefKeeping, param} from '../app/router';
-import {range} from '../app/time';
+import {chooseAbsolute, range} from '../app/time';
+import {Chart, type Mark} from '../charts/chart';
+import type {Line} from '../charts/series';
 import {Spark} from '../charts/spark';
 import {Empty, Loaded, Panel} from '../components/basics';
 import {ChartPanel} from '../components/chart_panel';
 import {Page} from '../components/topbar';
 import {collapse} from '../profile/names';
-import {typeFigure, typeTitle, valueUnit} from '../profile/measure';
+import {HOT_SPOTS, isBottleneck, typeFigure, typeTitle, valueUnit} from '../profile/measure';
 import {AlertList} from './alert_list';
-import {deployMarks} from './marks';
+import {metricTitle} from './health';
+import {deployMarks, MarkButton} from './marks';
 
 function Movers({data, href}: {data: OverviewData; href: (type: string, fn: string) => string}) {
   if (data.movers.length === 0) return <p class="muted small body">No function changed its share noticeably against the time before.</p>;
@@ -46,6 +50,26 @@ function Slowest({data, href}: {data: OverviewData; href: string}) {
   );
 }
 
+type TypeFigures = OverviewData['types'];
+
+function ordered(types: TypeFigures): TypeFigures {
+  const rank = (type: string): number => (HOT_SPOTS.indexOf(type) + 100) % 100;
+  return [...types].sort((a, b) => rank(a.type) - rank(b.type) || a.type.localeCompare(b.type));
+}
+
+/* What one type of profile cost over the range. */
+function Figure({type: t, marks, href, tall}: {type: TypeFigures[number]; marks: Mark[]; href: string; tall: boolean}) {
+  const unit = valueUnit(t.type, t.unit);
+  const lines = useMemo((): Line[] => [{label: typeFigure(t.type, t.unit), color: 'chart-1', points: t.points, fill: true}], [t]);
+  const r = range.value;
+  return (
+    <section class="figure" aria-label={typeTitle(t.type)}>
+      <header><a href={href}>{typeTitle(t.type)}</a><span class="muted small cut">{typeFigure(t.type, t.unit)}, average {inUnit(t.avg, unit)}</span><b title="The latest">{inUnit(t.last, unit)}</b></header>
+      <Chart label={`${typeTitle(t.type)} over time`} lines={lines} format={(v) => inUnit(v, unit)} from={r.from} to={r.to} height={tall ? 150 : 104} marks={marks} onDrag={chooseAbsolute} sync="overview" binary={t.unit === 'bytes' || t.unit === 'By'} />
+    </section>
+  );
+}
+
 const SHOWN_HEALTH = 8;
 /* What one looks at first; metrics of the program itself come before the rest. */
 const FIRST = ['process.cpu.utilization', 'process.memory.usage', 'system.cpu.utilization', 'system.memory.utilization', 'container.memory.utilization', 'process.thread.count',
@@ -62,18 +86,15 @@ export function Overview() {
   const of = useData<OverviewData>('/overview', {...here, from: r.from, to: r.to, src: param('src')}, `overview ${here.app} ${here.env} ${param('src')}`);
   const to = (rest: string): string => hrefKeeping(appPath(here.app, here.env, rest));
   return (
-    <Page title="Overview" sourced>
+    <Page title="Overview" sourced controls={<MarkButton onDone={of.reload} />}>
       <Loaded of={of}>{(data) => {
         const empty = data.types.length === 0 && data.segments.length === 0 && data.health.length === 0 && data.errors.count === 0;
         const marks = deployMarks(data.annotations);
+        const types = ordered(data.types).filter((t) => !isBottleneck(t.type));
         return <>
           {data.alerts.length > 0 && <Panel flush title={`${plural(data.alerts.length, 'alert')} firing`} actions={<a class="button quiet" href={hrefKeeping('/alerts', {...here, src: null})}>All alerts</a>}><AlertList alerts={data.alerts} onChange={of.reload} /></Panel>}
           {empty && <Panel><Empty title="Nothing arrived in this time range" causes={['The program does not run, or its agent was stopped.', 'The clock of that machine is off: reports then lie outside the range.', 'The range is too short: health is reported once a minute.']}><a class="button" href={hrefKeeping('/sources', {...here})}>See the sources</a></Empty></Panel>}
-          {data.types.map((t) => (
-            <ChartPanel key={t.type} title={<><a href={to('profiles/' + encodeURIComponent(t.type))}>{typeTitle(t.type)}</a> <span class="muted small">{typeFigure(t.type, t.unit)}: now {inUnit(t.last, valueUnit(t.type, t.unit))}, average {inUnit(t.avg, valueUnit(t.type, t.unit))}</span></>}
-              label={`${typeTitle(t.type)} over time`} format={(v) => inUnit(v, valueUnit(t.type, t.unit))} height={130} marks={marks}
-              lines={[{label: typeFigure(t.type, t.unit), color: 'chart-1', points: t.points, fill: true}]} />
-          ))}
+          {types.length > 0 && <div class={types.length > 1 ? 'grid thirds' : 'grid'}>{types.map((t) => <Figure key={t.type} type={t} marks={marks} href={to('profiles/' + encodeURIComponent(t.type))} tall={types.length === 1} />)}</div>}
           <div class="grid two">
             <Panel flush title="Biggest movers" footer="Share of each function now, against the time before"><Movers data={data} href={(type, fn) => hrefKeeping(appPath(here.app, here.env, 'profiles/' + encodeURIComponent(type)), {q: fn})} /></Panel>
             <Panel flush title="Slowest segments" actions={<a class="button quiet" href={to('segments')}>All</a>}><Slowest data={data} href={to('segments')} /></Panel>
@@ -84,7 +105,7 @@ export function Overview() {
             <Panel title={<a href={to('health')}>Health</a>}>
               <ul class="grid tiles">
                 {[...data.health].sort((a, b) => importance(a.name) - importance(b.name) || a.name.localeCompare(b.name)).slice(0, SHOWN_HEALTH).map((m) => (
-                  <li key={m.name}><div class="small muted cut" title={m.name}>{m.name}</div><div class="row nowrap"><strong class="nowrap">{inUnit(m.last, m.unit)}</strong><Spark points={m.points} label={`${m.name} over time`} /></div></li>
+                  <li key={m.name}><div class="small muted cut" title={m.name}>{metricTitle(m.name)}</div><div class="row nowrap"><strong class="nowrap">{inUnit(m.last, m.unit)}</strong><Spark points={m.points} label={`${m.name} over time`} /></div></li>
                 ))}
               </ul>
               {data.health.length === 0 && <p class="muted small">No metrics in this range; they are sent once a minute.</p>}

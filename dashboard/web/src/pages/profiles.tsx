@@ -1,38 +1,27 @@
 // Profiles of one type: their history as a chart; a point opens that profile, a dragged span merges, Shift and a dragged span
 // compares. The same page serves every type that an agent sends.
 import {useMemo} from 'preact/hooks';
-import {queryString} from '../api/client';
 import type {Annotation, ProfileHistory, ProfilePoint, ProfileTree, Source} from '../api/types';
 import {count, inUnit, plural} from '../app/format';
 import {useKeys} from '../app/keys';
 import {useData} from '../app/resource';
-import {context, param, segments, setParams} from '../app/router';
+import {context, hrefKeeping, param, segments, setParams} from '../app/router';
 import {chooseAbsolute, range} from '../app/time';
 import {Chart} from '../charts/chart';
 import type {Line} from '../charts/series';
 import {Empty, Failure, Loaded, Panel, Time} from '../components/basics';
 import {Legend} from '../components/chart_panel';
+import {useCollectorTrouble} from '../components/collectors';
 import {Icon} from '../components/icon';
 import {Page, sourceName} from '../components/topbar';
-import {typeFigure, typeTitle, valueUnit} from '../profile/measure';
+import {perSecond, typeFigure, typeTitle, valueUnit} from '../profile/measure';
+import {type Base, baseQuery, type Choice, parseBase, parseChoice, spanBefore} from './compare';
 import {ProfileView} from './profile_view';
-import {deployMarks} from './marks';
+import {deployMarks, MarkButton} from './marks';
 
-/** ?at= and ?base= hold a profile's id, or a span of time "from-to" to merge. */
-export type Choice = {id: number; from?: undefined; to?: undefined} | {id?: undefined; from: number; to: number} | null;
-
-export function parseChoice(text: string): Choice {
-  const span = /^(\d{10,})-(\d{10,})$/.exec(text);
-  if (span) {
-    const from = Number(span[1]);
-    const to = Number(span[2]);
-    return from < to ? {from, to} : null;
-  }
-  return /^\d+$/.test(text) ? {id: Number(text)} : null;
-}
-
-function spanOf(choice: Choice, points: ProfilePoint[]): {from: number; to: number} | null {
-  if (!choice) return null;
+function spanOf(choice: Base, points: ProfilePoint[]): {from: number; to: number} | null {
+  if (!choice || 'src' in choice) return null;
+  if ('version' in choice) return choice.from && choice.to ? {from: choice.from, to: choice.to} : null;
   if (choice.id === undefined) return choice;
   const point = points.find((p) => p.id === choice.id);
   return point ? {from: point.t, to: point.t + Math.min(point.duration_ms, 1)} : null;
@@ -40,15 +29,15 @@ function spanOf(choice: Choice, points: ProfilePoint[]): {from: number; to: numb
 
 const COLORS = ['chart-1', 'chart-2', 'chart-3', 'chart-4', 'chart-5', 'chart-6'];
 
-/* One line a source, at most as many as there are colours; the rest share the last. */
-function linesOf(points: ProfilePoint[], sources: Source[]): {lines: Line[]; ids: Map<string, number>} {
+/* One line a source, at most as many as there are colours; the rest share the last. `joined`: all sources in one sequence. */
+function linesOf(points: ProfilePoint[], sources: Source[], joined: boolean): {lines: Line[]; ids: Map<string, number>} {
   const bySource = new Map<number, ProfilePoint[]>();
   for (const point of points) bySource.set(point.source, [...bySource.get(point.source) ?? [], point]);
   const ids = new Map<string, number>();
-  const groups = [...bySource].sort((a, b) => b[1].length - a[1].length);
+  const groups = joined ? [] : [...bySource].sort((a, b) => b[1].length - a[1].length);
   const kept = groups.slice(0, COLORS.length - 1);
   const rest = groups.slice(COLORS.length - 1).flatMap((group) => group[1]).sort((a, b) => a.t - b.t);
-  const all: [string, ProfilePoint[]][] = kept.map(([id, list]) => {
+  const all: [string, ProfilePoint[]][] = joined ? [['all sources', points]] : kept.map(([id, list]) => {
     const source = sources.find((s) => s.id === id);
     return [source ? sourceName(source) : `source ${id}`, list];
   });
@@ -61,13 +50,19 @@ function linesOf(points: ProfilePoint[], sources: Source[]): {lines: Line[]; ids
   return {lines, ids};
 }
 
-function History({history, sources, annotations, at, base, table}: {
-  history: ProfileHistory; sources: Source[]; annotations: Annotation[]; at: Choice; base: Choice; table: boolean;
+/* The figure of one profile: a rate where profiles of other lengths could not be compared otherwise. */
+function figureOf(point: ProfilePoint, rate: boolean): number {
+  return rate && point.duration_ms > 0 ? point.value / (point.duration_ms / 1000) : point.value;
+}
+
+function History({history, sources, annotations, at, base, table, joined}: {
+  history: ProfileHistory; sources: Source[]; annotations: Annotation[]; at: Choice; base: Base; table: boolean; joined: boolean;
 }) {
   const r = range.value;
-  const {lines, ids} = useMemo(() => linesOf(history.points, sources), [history, sources]);
   const marks = useMemo(() => deployMarks(annotations), [annotations]);
-  const unit = valueUnit(history.type, history.unit);
+  const rate = perSecond(history.type, history.unit);
+  const unit = valueUnit(history.type, history.unit) + (rate ? '/s' : '');
+  const {lines, ids} = useMemo(() => linesOf(history.points.map((p) => ({...p, value: figureOf(p, rate)})), sources, joined), [history, sources, joined]);
   const format = (v: number): string => inUnit(v, unit);
   const choose = (line: number, t: number): void => {
     const id = ids.get(`${line}/${t}`);
@@ -81,7 +76,7 @@ function History({history, sources, annotations, at, base, table}: {
           <tbody>{[...history.points].reverse().slice(0, 300).map((p) => (
             <tr key={p.id} class={at?.id === p.id ? 'selected' : ''}>
               <td><button type="button" class="button quiet" onClick={() => setParams({at: p.id, zoom: null})}><Time ms={p.t} /></button></td>
-              <td class="num">{format(p.value)}</td><td class="num">{count(p.samples)}</td><td>{sources.find((s) => s.id === p.source)?.host ?? p.source}</td><td>{p.app_version}</td><td>{p.trigger}</td>
+              <td class="num">{format(figureOf(p, rate))}</td><td class="num">{count(p.samples)}</td><td>{sources.find((s) => s.id === p.source)?.host ?? p.source}</td><td>{p.app_version}</td><td>{p.trigger}</td>
             </tr>
           ))}</tbody>
         </table>
@@ -106,30 +101,23 @@ function step(points: ProfilePoint[], by: number): void {
   setParams({at: sorted[i]!.id, zoom: null});
 }
 
-function treeQuery(at: Choice, base: Choice): Record<string, string | number> {
+function selectionOf(at: Choice): Record<string, string | number> {
   const r = range.value;
-  const out: Record<string, string | number> = {};
-  if (at?.id !== undefined) out['at'] = at.id;
-  else {
-    out['from'] = at?.from ?? r.from;
-    out['to'] = at?.to ?? r.to;
-  }
-  if (base?.id !== undefined) out['base'] = base.id;
-  else if (base) {
-    out['base_from'] = base.from;
-    out['base_to'] = base.to;
-  }
-  return out;
+  if (at?.id !== undefined) return {at: at.id};
+  return {from: at?.from ?? r.from, to: at?.to ?? r.to, src: param('src'), version: param('version')};
 }
 
-function NoProfiles({type}: {type: string}) {
+function NoProfiles({type, waits}: {type: string; waits: boolean}) {
+  const trouble = useCollectorTrouble(context.value, type);
   return (
     <Empty title="No profiles in this time range" causes={[
+      ...trouble,
       'The program did not run, or its agent was stopped: see Sources.',
-      `The ${type} profiler is off or not available there: Sources says why.`,
+      ...(trouble.length > 0 ? [] : [`The ${type} profiler is off or not available there: Sources says why.`]),
+      ...(waits ? ['Nothing waited there in this time.'] : []),
       'The clock of that machine is off by more than this range.',
       'Retention has removed profiles this old.',
-    ]} />
+    ]}><a class="button" href={hrefKeeping('/sources', {...context.value, src: null})}>See the sources</a></Empty>
   );
 }
 
@@ -138,39 +126,40 @@ export function Profiles() {
   const type = segments.value[4] ?? 'cpu';
   const src = param('src');
   const at = parseChoice(param('at'));
-  const base = parseChoice(param('base'));
-  const table = param('table') === '1';
   const r = range.value;
+  const base = parseBase(param('base') || (param('view') === 'diff' ? spanBefore(at?.from ?? r.from, at?.to ?? r.to) : ''));
+  const table = param('table') === '1';
+  const joined = param('lines') === 'one';
   const about = `${here.app} ${here.env} ${type} ${src}`;
   const history = useData<ProfileHistory>('/profiles', {...here, type, from: r.from, to: r.to, src}, `history ${about}`);
   const sources = useData<{sources: Source[]}>('/sources', {...here}, `sources ${here.app} ${here.env}`);
   const marks = useData<{annotations: Annotation[]} | Annotation[]>('/annotations', {...here, from: r.from, to: r.to}, `marks ${here.app} ${here.env}`);
   const annotations = Array.isArray(marks.data) ? marks.data : marks.data?.annotations ?? [];
-  const selection = treeQuery(at, base);
-  const query = {...here, type, src: at?.id === undefined ? src : '', ...selection};
+  const query = {...here, type, ...selectionOf(at), ...baseQuery(base)};
   const any = (history.data?.points.length ?? 0) > 0 || at !== null;
-  const tree = useData<ProfileTree>(any ? '/profiles/tree' : null, {...query, trend: base ? '' : 1}, `tree ${about} ${param('at')} ${param('base')}`);
+  const tree = useData<ProfileTree>(any ? '/profiles/tree' : null, {...query, trend: base ? '' : 1}, `tree ${about} ${param('at')} ${param('base')} ${param('version')} ${param('view') === 'diff'}`);
   const points = history.data?.points ?? [];
   useKeys({'[': () => step(points, -1), ']': () => step(points, 1), 'm': () => setParams({at: null, base: null, zoom: null})});
 
   return (
     <Page title={typeTitle(type)} sourced>
-      <Panel title={<>Profile history <span class="muted small">{typeFigure(type, history.data?.unit ?? '')}{history.data ? `, ${plural(points.length, 'profile')}${history.data.truncated ? ' (the latest of more)' : ''}` : ''}</span></>}
+      <Panel title={<>Profile history <span class="muted small">{typeFigure(type, history.data?.unit ?? '')}{history.data ? `, ${plural(points.length, 'profile')}${history.data.truncated ? ' (of each stretch the highest)' : ''}` : ''}</span></>}
         actions={<>
           <span class="muted tiny chart-hint">click: one profile · drag: merge · Shift-drag: compare</span>
           {at?.from !== undefined && <button type="button" class="button" onClick={() => { setParams({at: null}, true); chooseAbsolute(at.from, at.to); }}>Zoom to selection</button>}
           <button type="button" class="button" aria-pressed={at === null} title="Merge all profiles of the time range (m)" onClick={() => setParams({at: null, zoom: null})}>Whole range</button>
           <span class="row tight"><button type="button" class="button icon" aria-label="Profile before" title="Profile before ([)" onClick={() => step(points, -1)}><Icon name="left" /></button>
             <button type="button" class="button icon" aria-label="Profile after" title="Profile after (])" onClick={() => step(points, 1)}><Icon name="chevron" /></button></span>
+          {new Set(points.map((p) => p.source)).size > 1 && <button type="button" class="button" aria-pressed={joined} title="All sources in one sequence, or a line each" onClick={() => setParams({lines: joined ? null : 'one'}, true)}>One sequence</button>}
+          <MarkButton onDone={marks.reload} />
           <button type="button" class="button quiet icon" aria-pressed={table} aria-label="Profile history: show as table" title="Show as table" onClick={() => setParams({table: table ? null : 1}, true)}><Icon name="table" /></button>
         </>}>
-        <Loaded of={history}>{(data) => data.points.length === 0 ? <NoProfiles type={type} />
-          : <History history={data} sources={sources.data?.sources ?? []} annotations={annotations} at={at} base={base} table={table} />}</Loaded>
+        <Loaded of={history}>{(data) => data.points.length === 0 ? <NoProfiles type={type} waits={/^(network|system|lock|channel)$/.test(type)} />
+          : <History history={data} sources={sources.data?.sources ?? []} annotations={annotations} at={at} base={base} table={table} joined={joined} />}</Loaded>
       </Panel>
       {any && tree.data === undefined && tree.error && <Failure error={tree.error} retry={tree.reload} />}
       {any && tree.data === undefined && !tree.error && <div class="skeleton" role="status" aria-label="Loading the profile" />}
-      {any && tree.data && <ProfileView key={type} answer={tree.data} at={at} base={base} sources={sources.data?.sources ?? []} point={points.find((p) => p.id === at?.id)}
-        exportHref={(format) => '/api/v1/profiles/export' + queryString({...query, format})} />}
+      {any && tree.data && <ProfileView key={type} answer={tree.data} at={at} base={base} sources={sources.data?.sources ?? []} point={points.find((p) => p.id === at?.id)} query={query} label={type} />}
     </Page>
   );
 }

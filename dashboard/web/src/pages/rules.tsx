@@ -30,9 +30,9 @@ function OfApp({app, env, named}: {app: string; env: string; named: boolean}) {
 function Table({rules}: {rules: RuleState[]}) {
   return (
     <div class="table-scroll" tabIndex={0} role="region" aria-label="Rules"><table class="data">
-      <thead><tr><th scope="col">Rule</th><th scope="col">State</th><th scope="col" class="wide-only">File</th><th scope="col">Host</th><th scope="col" class="num wide-only">Evaluations</th><th scope="col" class="num wide-only">Cost each</th><th scope="col">Error</th></tr></thead>
+      <thead><tr><th scope="col">Rule</th><th scope="col">State</th><th scope="col" class="wide-only">File</th><th scope="col">Host</th><th scope="col" class="num wide-only">Evaluations</th><th scope="col" class="num wide-only">Cost each</th><th scope="col" class="num wide-only">Errors</th><th scope="col">Error</th></tr></thead>
       <tbody>{rules.map((r, i) => (
-        <tr key={i}><td class="mono">{r.name}</td><td><Pill tone={r.error ? 'bad' : r.state === 'firing' ? 'bad' : r.state === 'pending' ? 'warn' : r.state === 'disabled' ? '' : 'good'}>{r.error ? 'broken' : r.state}</Pill></td><td class="mono muted wide-only">{r.file}</td><td>{r.host}</td><td class="num wide-only">{count(r.evaluations)}</td><td class="num wide-only">{r.evaluations > 0 ? nanoseconds(r.cost_ns / r.evaluations) : '–'}</td><td class="wrap bad">{r.error}</td></tr>
+        <tr key={i}><td class="mono">{r.name}</td><td><Pill tone={r.error ? 'bad' : r.state === 'firing' ? 'bad' : r.state === 'pending' ? 'warn' : r.state === 'disabled' ? '' : 'good'}>{r.error ? 'broken' : r.state}</Pill></td><td class="mono muted wide-only">{r.file}</td><td>{r.host}</td><td class="num wide-only">{count(r.evaluations)}</td><td class="num wide-only">{r.evaluations > 0 ? nanoseconds(r.cost_ns / r.evaluations) : '–'}</td><td class="num wide-only">{count(r.errors)}</td><td class="wrap bad">{r.error}</td></tr>
       ))}</tbody>
     </table></div>
   );

@@ -1,49 +1,22 @@
-// Settings: team, agent keys, audit. Each shows what the signed-in role may do and says so where it may not.
-import type {ComponentChildren} from 'preact';
+// Settings: team and agent keys here, the rest beside this file. Each shows what the signed-in role may do and says so where it may not.
 import {useState} from 'preact/hooks';
-import {post, remove} from '../api/client';
-import type {AgentKey, AuditEntry, Role, User} from '../api/types';
+import {ApiError, post, remove} from '../api/client';
+import type {AgentKey, Role, User} from '../api/types';
 import {useData} from '../app/resource';
-import {path, segments} from '../app/router';
-import {may, user} from '../app/session';
+import {segments} from '../app/router';
+import {user} from '../app/session';
 import {CopyButton, Empty, Failure, Field, Loaded, Panel, Pill, Time} from '../components/basics';
-import {Page} from '../components/topbar';
+import {Dialog} from '../components/dialogs';
+import {Account} from './settings_account';
+import {Settings, Sure, useAction} from './settings_parts';
+import {Audit, Channels, RetentionPage} from './settings_store';
 
 const ROLES: Role[] = ['viewer', 'editor', 'admin'];
 const ROLE_HELP: Record<Role, string> = {viewer: 'sees everything', editor: 'also acknowledges and silences', admin: 'also manages people and keys'};
 
-function Settings({title, children}: {title: string; children: ComponentChildren}) {
-  const tab = (href: string, text: string) => <a href={href} {...(path.value === href ? {'aria-current': 'true' as const} : {})}>{text}</a>;
-  return (
-    <Page title={title} timed={false}>
-      <nav class="row" aria-label="Settings"><div class="segmented">{tab('/settings/team', 'Team')}{tab('/settings/keys', 'Agent keys')}{tab('/settings/audit', 'Audit')}</div></nav>
-      {children}
-    </Page>
-  );
-}
-
-/* The list under `name`, whether the answer is bare or wrapped. */
 function listOf<T>(data: unknown, name: string): T[] {
-  if (Array.isArray(data)) return data as T[];
   const inner = (data as Record<string, unknown> | undefined)?.[name];
   return Array.isArray(inner) ? inner as T[] : [];
-}
-
-function useAction(): {error: Error | null; busy: boolean; act: (what: () => Promise<void>) => void} {
-  const [error, setError] = useState<Error | null>(null);
-  const [busy, setBusy] = useState(false);
-  const run = async (what: () => Promise<void>): Promise<void> => {
-    setBusy(true);
-    try {
-      await what();
-      setError(null);
-    } catch (cause) {
-      setError(cause instanceof Error ? cause : new Error(String(cause)));
-    } finally {
-      setBusy(false);
-    }
-  };
-  return {error, busy, act: (what) => void run(what)};
 }
 
 function InviteForm({onDone}: {onDone: () => void}) {
@@ -72,86 +45,115 @@ function InviteForm({onDone}: {onDone: () => void}) {
   );
 }
 
+interface Invitation {
+  id: number | string;
+  email: string;
+  role: Role;
+  expires_ms: number;
+}
+
+function Invitations({turn}: {turn: number}) {
+  const of = useData<unknown>('/invitations', {t: turn}, 'invitations');
+  const {error, busy, act} = useAction();
+  const list = listOf<Invitation>(of.data, 'invitations');
+  if (list.length === 0) return error ? <Failure error={error} /> : null;
+  return (
+    <Panel flush title="Invited, not here yet">{error && <Failure error={error} />}<div class="table-scroll" tabIndex={0} role="region" aria-label="Invitations"><table class="data">
+      <thead><tr><th scope="col">E-mail</th><th scope="col">Role</th><th scope="col">Until</th><th scope="col"><span class="sr">Withdraw</span></th></tr></thead>
+      <tbody>{list.map((i) => <tr key={i.id}><td>{i.email}</td><td>{i.role}</td><td><Time ms={i.expires_ms} /></td>
+        <td class="num"><Sure text="Withdraw" sure="Really withdraw" busy={busy} onSure={() => act(async () => { await remove(`/invitations/${encodeURIComponent(String(i.id))}`); of.reload(); })} /></td></tr>)}</tbody>
+    </table></div></Panel>
+  );
+}
+
 function Team() {
   const of = useData<unknown>('/users');
+  const [turn, setTurn] = useState(0);
   const {error, busy, act} = useAction();
   const change = (id: number, body: unknown): void => act(async () => {
     await post(`/users/${id}`, body);
     of.reload();
   });
   return (
-    <Settings title="Team">
-      <Panel title="Invite somebody"><InviteForm onDone={of.reload} /></Panel>
+    <Settings title="Team" admin>{() => <>
+      <Panel title="Invite somebody"><InviteForm onDone={() => { of.reload(); setTurn(turn + 1); }} /></Panel>
       {error && <Failure error={error} />}
       <Loaded of={of}>{(data) => (
         <Panel flush title="People"><div class="table-scroll" tabIndex={0} role="region" aria-label="People"><table class="data">
-          <thead><tr><th scope="col">Name</th><th scope="col">E-mail</th><th scope="col">Role</th><th scope="col">State</th><th scope="col" /></tr></thead>
+          <thead><tr><th scope="col">Name</th><th scope="col">E-mail</th><th scope="col">Role</th><th scope="col">State</th><th scope="col" class="wide-only">Seen</th><th scope="col"><span class="sr">Change</span></th></tr></thead>
           <tbody>{listOf<User>(data, 'users').map((u) => (
             <tr key={u.id}>
               <td>{u.name || <span class="muted">invited</span>}</td><td>{u.email}</td>
               <td><select class="input" aria-label={`Role of ${u.email}`} value={u.role} disabled={busy || u.id === user.value?.id} onChange={(e) => change(u.id, {role: e.currentTarget.value})}>{ROLES.map((r) => <option key={r} value={r}>{r}</option>)}</select></td>
               <td>{u.disabled ? <Pill tone="bad">locked out</Pill> : u.pending ? <Pill tone="warn">invited</Pill> : <Pill tone="good">active</Pill>}</td>
+              <td class="wide-only"><Time ms={u.last_seen_ms} relative /></td>
               <td class="num">{u.id !== user.value?.id && <button type="button" class="button" disabled={busy} onClick={() => change(u.id, {disabled: !u.disabled})}>{u.disabled ? 'Let in again' : 'Lock out'}</button>}</td>
             </tr>
           ))}</tbody>
         </table></div></Panel>
       )}</Loaded>
-    </Settings>
+      <Invitations turn={turn} />
+    </>}</Settings>
+  );
+}
+
+/* The second key of a place: agents are moved over, then the first is revoked. */
+function NextKey({made, onClose}: {made: AgentKey | null; onClose: () => void}) {
+  return (
+    <Dialog open={made !== null} onClose={onClose} label="The new key"><div class="stack">
+      <h1>The next key of {made?.app}, {made?.environment}</h1>
+      <div class="row"><code class="tag">{made?.key}</code><CopyButton text={made?.key ?? ''} label="Copy the key" /></div>
+      <p class="muted small">Shown once. Both keys work now: give this one to all agents, look at “last used” of the old one, then revoke it.</p>
+      <div><button type="button" class="button" onClick={onClose}>Close</button></div>
+    </div></Dialog>
   );
 }
 
 function Keys() {
   const of = useData<unknown>('/keys');
   const {error, busy, act} = useAction();
-  const [asked, setAsked] = useState<string | number>('');
+  const [made, setMade] = useState<AgentKey | null>(null);
+  const rotate = (key: AgentKey): void => act(async () => {
+    setMade(await post('/keys', {app: key.app, environment: key.environment, label: key.label}) as AgentKey);
+    of.reload();
+  });
   return (
-    <Settings title="Agent keys">
-      {error && <Failure error={error} />}
+    <Settings title="Agent keys" admin>{() => <>
+      {error && <Failure error={error instanceof ApiError && error.code === 'two_live' ? new Error('It has two live keys already: revoke the old one first.') : error} />}
+      <NextKey made={made} onClose={() => setMade(null)} />
       <Loaded of={of}>{(data) => {
         const keys = listOf<AgentKey>(data, 'keys');
+        const live = (k: AgentKey): boolean => !k.revoked && !k.revoked_ms;
+        const newest = (k: AgentKey): boolean => !keys.some((other) => live(other) && other.app === k.app && other.environment === k.environment && (other.created_ms ?? 0) > (k.created_ms ?? 0));
         return (
           <Panel flush title="Keys that agents report with" actions={<a class="button primary" href="/add">New key</a>}>
             {keys.length === 0 ? <Empty title="No agent key yet"><p>A key lets agents of one application and environment report here.</p></Empty>
               : <div class="table-scroll" tabIndex={0} role="region" aria-label="Agent keys"><table class="data">
-                <thead><tr><th scope="col">Key</th><th scope="col">Application</th><th scope="col">Environment</th><th scope="col" class="wide-only">Label</th><th scope="col">Made</th><th scope="col">Last used</th><th scope="col" /></tr></thead>
-                <tbody>{keys.map((k) => {
-                  const revoked = Boolean(k.revoked) || Boolean(k.revoked_ms);
-                  return (
-                    <tr key={k.id}>
-                      <td class="mono">si_{k.id}_…</td><td>{k.app}</td><td>{k.environment}</td><td class="wide-only">{k.label}</td><td><Time ms={k.created_ms} relative /></td><td><Time ms={k.last_used_ms} relative /></td>
-                      <td class="num">{revoked ? <Pill>revoked</Pill> : may('admin') && (asked === k.id
-                        ? <button type="button" class="button danger" disabled={busy} onClick={() => act(async () => { await remove(`/keys/${k.id}`); setAsked(''); of.reload(); })}>Really revoke</button>
-                        : <button type="button" class="button" onClick={() => setAsked(k.id)}>Revoke</button>)}</td>
-                    </tr>
-                  );
-                })}</tbody>
+                <thead><tr><th scope="col">Key</th><th scope="col">Application</th><th scope="col">Environment</th><th scope="col" class="wide-only">Label</th><th scope="col">Made</th><th scope="col">Last used</th><th scope="col"><span class="sr">Change</span></th></tr></thead>
+                <tbody>{keys.map((k) => (
+                  <tr key={k.id}>
+                    <td class="mono">si_{k.id}_…</td><td>{k.app}</td><td>{k.environment}</td><td class="wide-only">{k.label}</td><td><Time ms={k.created_ms} relative /></td><td><Time ms={k.last_used_ms} relative /></td>
+                    <td class="num">{!live(k) ? <Pill>revoked</Pill> : <span class="row end">
+                      {newest(k) && <button type="button" class="button" disabled={busy} title="Make the next key of this place" onClick={() => rotate(k)}>Rotate</button>}
+                      <Sure text="Revoke" sure="Really revoke" busy={busy} onSure={() => act(async () => { await remove(`/keys/${k.id}`); of.reload(); })} />
+                    </span>}</td>
+                  </tr>
+                ))}</tbody>
               </table></div>}
           </Panel>
         );
       }}</Loaded>
-    </Settings>
-  );
-}
-
-function Audit() {
-  const of = useData<unknown>('/audit');
-  return (
-    <Settings title="Audit">
-      <Loaded of={of}>{(data) => (
-        <Panel flush><div class="table-scroll" tabIndex={0} role="region" aria-label="Audit"><table class="data">
-          <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">On</th><th scope="col">From</th></tr></thead>
-          <tbody>{listOf<AuditEntry>(data, 'audit').map((a, i) => <tr key={i}><td><Time ms={a.time_ms} /></td><td>{a.user}</td><td>{a.action}</td><td class="wrap">{a.target}</td><td class="mono">{a.address}</td></tr>)}</tbody>
-        </table></div></Panel>
-      )}</Loaded>
-    </Settings>
+    </>}</Settings>
   );
 }
 
 export function SettingsPage() {
-  if (!may('admin')) return <Settings title="Settings"><Panel><Empty title="Only administrators change settings"><p>You are signed in as {user.value?.role}. Ask an administrator for an agent key, an invitation or another role.</p></Empty></Panel></Settings>;
   switch (segments.value[1]) {
     case 'team': return <Team />;
     case 'audit': return <Audit />;
+    case 'channels': return <Channels />;
+    case 'retention': return <RetentionPage />;
+    case 'sessions': return <Account />;
     default: return <Keys />;
   }
 }

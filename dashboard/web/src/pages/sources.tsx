@@ -1,10 +1,11 @@
 // Who reports: every process, whether its collectors work (and if not, why), and what it lost on the way.
-import type {Source} from '../api/types';
+import type {Collector, Source} from '../api/types';
 import {count, milliseconds} from '../app/format';
 import {useData} from '../app/resource';
 import {context, param} from '../app/router';
 import {now} from '../app/time';
 import {Empty, Loaded, Panel, Pill, Time} from '../components/basics';
+import {CollectorTable} from '../components/collectors';
 import {apps} from '../components/nav';
 import {SearchField} from '../components/search_field';
 import {Page} from '../components/topbar';
@@ -31,10 +32,10 @@ function One({source}: {source: Source}) {
   const ahead = source.clock_ahead_ms ?? 0;
   const tags: [string, string][] = [['version', source.app_version], ['runtime', source.runtime_version], ['build', source.build_id], ['run', source.run_id], ['agent', source.agent_version], ['system', source.os], ['rules', source.rules_hash]];
   return (
-    <Panel title={<>{source.host} <span class="muted">pid {source.pid}</span></>} actions={<>{source.up ? <Pill tone="good">up</Pill> : <Pill>silent</Pill>}<span class="small muted">seen <Time ms={source.last_seen_ms} relative /></span></>}>
+    <Panel title={<>{source.host} <span class="muted">pid {source.pid}</span></>} actions={<>{source.up ? <Pill tone="good">up</Pill> : source.ended ? <Pill>ended</Pill> : <Pill tone="warn">silent</Pill>}<span class="small muted">seen <Time ms={source.last_seen_ms} relative /></span></>}>
       <div class="stack tight">
         {Math.abs(ahead) > SKEW_MS && <p class="notice warn">Its clock is {milliseconds(Math.abs(ahead))} {ahead > 0 ? 'ahead of' : 'behind'} this dashboard’s: its data is shown at the wrong time, or outside the range.</p>}
-        <div class="row tight">{tags.filter(([, v]) => v).map(([k, v]) => <span class="tag" key={k} title={`${k} ${v}`}>{k} {k === 'build' || k === 'run' || k === 'rules' ? v.slice(0, 12) : v}</span>)}</div>
+        <div class="row tight">{tags.filter(([, v]) => v).map(([k, v]) => <span class="tag" key={k} title={`${k} ${v}`}>{k} {k === 'build' || k === 'run' || k === 'rules' ? v.slice(0, 12) : v}</span>)}{(source.tags ?? []).map((tag) => <span class="tag" key={tag} title={tag}>{tag}</span>)}</div>
         {source.statuses.length > 0 && <table class="data"><thead><tr><th scope="col">Part</th><th scope="col">State</th><th scope="col">Reason</th></tr></thead>
           <tbody>{source.statuses.map((s) => <tr key={s.name}><td>{s.name}</td><td><Pill tone={tone(s.state)}>{s.state}</Pill></td><td class="wrap muted">{s.reason}</td></tr>)}</tbody></table>}
         <Losses source={source} />
@@ -45,10 +46,12 @@ function One({source}: {source: Source}) {
 
 function OfApp({app, env}: {app: string; env: string}) {
   const of = useData<{sources: Source[]}>('/sources', {app, env, t: now.value}, `sources ${app} ${env}`);
+  const collectors = useData<{collectors: Collector[]}>('/collectors', {app, env, t: now.value}, `collectors ${app} ${env}`);
   const q = param('q').toLowerCase();
   return (
     <section class="stack" aria-label={`Sources of ${app} ${env}`}>
       <h2>{app} <span class="muted">{env}</span></h2>
+      {(collectors.data?.collectors.length ?? 0) > 0 && <Panel flush title="What is measured" footer="Of sources that reported within a day. “Unavailable” says why, and where."><CollectorTable collectors={collectors.data!.collectors} sources={of.data?.sources ?? []} /></Panel>}
       <Loaded of={of}>{(data) => {
         const list = data.sources.filter((s) => `${s.host} ${s.pid} ${s.app_version}`.toLowerCase().includes(q)).sort((a, b) => Number(b.up) - Number(a.up) || b.last_seen_ms - a.last_seen_ms);
         return list.length === 0 ? <Panel><Empty title="No source" causes={['No report has arrived from this application.', 'Retention has removed it.']} /></Panel> : <div class="grid two">{list.map((s) => <One key={s.id} source={s} />)}</div>;

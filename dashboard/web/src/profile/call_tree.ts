@@ -24,6 +24,8 @@ export interface CallTree {
   hasBase: boolean; // the tree is a comparison; otherwise `base` is the 24 h before, for trends
   origin: Int32Array; // index in the answer's nodes
   maxDepth: number;
+  whole: number; // what shares are of: the profile's total, also when only a part of it is shown
+  baseWhole: number;
 }
 
 function hashText(text: string, seed: number): number {
@@ -43,10 +45,10 @@ function mix(parent: number, frame: number): number {
   return (low >>> 0) * 0x100000 + ((high >>> 0) & 0xfffff);
 }
 
-function allocate(size: number, frames: Frame[], folded: boolean, hasBase: boolean): CallTree {
+function allocate(size: number, frames: Frame[], folded: boolean, hasBase: boolean, names?: string[]): CallTree {
   return {
-    frames, hasBase, size, maxDepth: 0, rootFrame: -1,
-    names: frames.map((frame) => displayName(frame, folded)),
+    frames, hasBase, size, maxDepth: 0, rootFrame: -1, whole: 0, baseWhole: 0,
+    names: names ?? frames.map((frame) => displayName(frame, folded)),
     parent: new Int32Array(size), frame: new Int32Array(size), depth: new Int32Array(size),
     self: new Float64Array(size), total: new Float64Array(size), selfSamples: new Float64Array(size), samples: new Float64Array(size),
     base: new Float64Array(size), baseSelf: new Float64Array(size), key: new Float64Array(size),
@@ -67,6 +69,8 @@ function finish(tree: CallTree): CallTree {
     tree.base[p]! += tree.base[i]!;
     tree.childCount[p]!++;
   }
+  tree.whole = tree.total[0]!;
+  tree.baseWhole = tree.base[0]!;
   tree.parent[0] = -1;
   tree.key[0] = 1;
   for (let i = 1; i < tree.size; i++) {
@@ -132,6 +136,22 @@ export function buildTree(answer: ProfileTree, folded: boolean, compared = false
     to++;
   });
   return finish(tree);
+}
+
+/** A tree over the same frames from columns in which parents come first; shares stay those of the tree it was made from. */
+export function treeFrom(like: CallTree, columns: {parent: number[]; frame: number[]; self: number[]; samples: number[]; base: number[]; origin: number[]}): CallTree {
+  const out = allocate(columns.parent.length, like.frames, false, like.hasBase, like.names);
+  out.rootFrame = like.rootFrame;
+  out.parent.set(columns.parent);
+  out.frame.set(columns.frame);
+  out.self.set(columns.self);
+  out.selfSamples.set(columns.samples);
+  out.baseSelf.set(columns.base);
+  out.origin.set(columns.origin);
+  finish(out);
+  out.whole = like.whole;
+  out.baseWhole = like.baseWhole;
+  return out;
 }
 
 export function childrenOf(tree: CallTree, node: number): number[] {
@@ -264,8 +284,7 @@ class PathMerger {
   }
 
   tree(like: CallTree): CallTree {
-    const out = allocate(this.parents.length, like.frames, false, like.hasBase);
-    out.names = like.names;
+    const out = allocate(this.parents.length, like.frames, false, like.hasBase, like.names);
     out.rootFrame = this.rootFrame;
     out.parent.set(this.parents);
     out.frame.set(this.frameOfNode);

@@ -18,7 +18,7 @@ interface Props {
   query: string;
   zoom: string; // key of the node that fills the width, base 36
   onZoom: (zoom: string) => void;
-  onSandwich?: (node: number) => void;
+  onSelect?: (node: number) => void;
 }
 
 export function zoomKey(tree: CallTree, node: number): string {
@@ -26,14 +26,14 @@ export function zoomKey(tree: CallTree, node: number): string {
 }
 
 function Facts({tree, measure, node}: {tree: CallTree; measure: Measure; node: number}) {
-  const whole = tree.total[0]! || 1;
+  const whole = tree.whole || 1;
   const base = tree.base[node]! * measure.baseScale;
   return <>
     <span><b>{percent(tree.total[node]! / whole)}</b> of the profile</span>
     <span>self {percent(tree.self[node]! / whole)}</span>
     <span>{measure.rate(tree.total[node]!)} {measure.rateTitle === 'Of cores' ? 'of cores' : ''}</span>
     <span>{measure.amount(tree.total[node]!)}</span>
-    <span>{count(tree.samples[node])} samples</span>
+    <span>{count(tree.samples[node])} {measure.counted}</span>
     {tree.hasBase && <span>before {percent(base / whole)}, {change(base, tree.total[node]!)}</span>}
   </>;
 }
@@ -65,7 +65,7 @@ function neighbour(tree: CallTree, node: number, key: string): number {
   }
 }
 
-export function Flame({tree, measure, label, query, zoom, onZoom, onSandwich}: Props) {
+export function Flame({tree, measure, label, query, zoom, onZoom, onSelect}: Props) {
   const view = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const drawn = useRef<FlameCanvas | null>(null);
@@ -103,6 +103,7 @@ export function Flame({tree, measure, label, query, zoom, onZoom, onSandwich}: P
 
   const zoomTo = (node: number): void => {
     setActiveKey(tree.key[node]!);
+    onSelect?.(node);
     onZoom(zoomKey(tree, node));
   };
   const scrollBy = (top: number): void => {
@@ -164,7 +165,7 @@ export function Flame({tree, measure, label, query, zoom, onZoom, onSandwich}: P
     else if (event.key === 'Backspace') zoomTo(Math.max(0, tree.parent[root]!));
     else if (event.key === '+' || event.key === '=') freeZoom(0.7, (view.current?.clientWidth ?? 0) / 2);
     else if (event.key === '-') freeZoom(1 / 0.7, (view.current?.clientWidth ?? 0) / 2);
-    else if (event.key === 's') onSandwich?.(active);
+    else if (event.key === ' ') onSelect?.(active);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -194,7 +195,6 @@ export function Flame({tree, measure, label, query, zoom, onZoom, onSandwich}: P
         <span class="mono cut" id="flame-active" aria-live="polite">{nameOf(tree, shown)}</span>
         <span class="muted">{place(frame)}</span>
         <Facts tree={tree} measure={measure} node={shown} />
-        {onSandwich && shown > 0 && <button type="button" class="button quiet" onClick={() => onSandwich(active)}>Callers and callees</button>}
       </div>
       <div class="flame-status"><Legend tree={tree} measure={measure} /></div>
     </div>

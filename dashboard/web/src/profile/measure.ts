@@ -1,27 +1,36 @@
 // What the numbers of a profile mean: how its unit is written, as an amount and as a rate, and what a diff compares.
 import type {ProfileTree} from '../api/types';
-import {bytes, count, inUnit, nanoseconds, percent} from '../app/format';
+import {count, inUnit, nanoseconds, percent} from '../app/format';
 
-export const TYPE_TITLES: Record<string, string> = {
-  cpu: 'CPU hot spots',
-  heap: 'Memory in use',
-  lock: 'Lock waits',
-  network: 'Network waits',
-  system: 'System waits',
-  channel: 'Channel waits',
-  lua: 'Lua hot spots',
-};
+/* The types that agents know, in the order they are shown; others that arrive follow. */
+const TYPES: {type: string; title: string; figure: string; value: string; counted: string}[] = [
+  {type: 'cpu', title: 'CPU', figure: 'Share of available cores', value: 'Of cores', counted: 'samples'},
+  {type: 'heap', title: 'Memory', figure: 'Live heap', value: 'Live', counted: 'objects'},
+  {type: 'alloc', title: 'Allocations', figure: 'Bytes allocated', value: 'Per second', counted: 'allocations'},
+  {type: 'network', title: 'Network waits', figure: 'Waiting time', value: 'Per second', counted: 'waits'},
+  {type: 'system', title: 'System waits', figure: 'Waiting time', value: 'Per second', counted: 'waits'},
+  {type: 'lock', title: 'Lock waits', figure: 'Waiting time', value: 'Per second', counted: 'waits'},
+  {type: 'channel', title: 'Channel waits', figure: 'Waiting time', value: 'Per second', counted: 'waits'},
+];
+
+export const HOT_SPOTS = TYPES.map((t) => t.type);
+
+/* Call trees that belong to a bottleneck's page, not to the hot spots. */
+const BOTTLENECK = /^(http_handler|http_client|database|sql|cache|document|call|segment)s?$/;
+
+export function isBottleneck(type: string): boolean {
+  return BOTTLENECK.test(type);
+}
 
 export function typeTitle(type: string): string {
-  return TYPE_TITLES[type] ?? type;
+  return TYPES.find((t) => t.type === type)?.title ?? (type === 'lua' ? 'Lua' : type);
 }
 
 /** The history chart's figure, said in words. */
 export function typeFigure(type: string, unit: string): string {
-  if (type === 'cpu') return 'Share of available cores';
-  if (type === 'heap') return 'Bytes in use';
-  if (unit === 'ns') return 'Waiting time';
-  return 'Total';
+  const known = TYPES.find((t) => t.type === type);
+  if (known) return known.figure;
+  return unit === 'ns' ? 'Time' : 'Total';
 }
 
 /** The unit of a history point's `value`. */
@@ -29,11 +38,17 @@ export function valueUnit(type: string, unit: string): string {
   return type === 'cpu' ? 'ratio' : unit;
 }
 
+/** Waiting times and allocations of one profile are told per second: profiles differ in length. */
+export function perSecond(type: string, unit: string): boolean {
+  return type !== 'cpu' && type !== 'heap' && (unit === 'ns' || type === 'alloc');
+}
+
 export interface Measure {
   rateTitle: string; // heads the column of `rate`
   rateHelp: string;
   rate: (value: number) => string;
   amount: (value: number) => string;
+  counted: string; // what `samples` counts
   /* base values times this are comparable with the profile's */
   baseScale: number;
   absolute: boolean; // the diff compares amounts, not shares
@@ -45,8 +60,9 @@ export function measureOf(answer: ProfileTree): Measure {
   const windowsMatch = before !== undefined && answer.duration_ms > 0 &&
     Math.abs(before.duration_ms - answer.duration_ms) <= 0.05 * answer.duration_ms;
   const comparable = {
-    absolute: windowsMatch,
-    baseScale: before === undefined || windowsMatch || before.total <= 0 ? 1 : answer.total / before.total,
+    counted: TYPES.find((t) => t.type === answer.type)?.counted ?? (isBottleneck(answer.type) ? 'calls' : 'samples'),
+    absolute: answer.comparison ? answer.comparison.mode === 'absolute' : windowsMatch,
+    baseScale: answer.comparison ? answer.comparison.factor : before === undefined || windowsMatch || before.total <= 0 ? 1 : answer.total / before.total,
   };
   if (answer.type === 'cpu') {
     const cores = answer.cores > 0 ? answer.cores : 1;
@@ -58,15 +74,23 @@ export function measureOf(answer: ProfileTree): Measure {
       amount: nanoseconds,
     };
   }
+  const seconds = answer.duration_ms / 1000;
   if (answer.unit === 'ns') {
     return {
       ...comparable, rateTitle: 'Per second', rateHelp: 'waiting time per second',
-      rate: (value) => inUnit(wallNs > 0 ? value / (answer.duration_ms / 1000) : NaN, 'ns/s'), amount: nanoseconds,
+      rate: (value) => inUnit(seconds > 0 ? value / seconds : NaN, 'ns/s'), amount: nanoseconds,
     };
   }
-  const write = answer.unit === 'bytes' ? bytes : (value: number): string => inUnit(value, answer.unit);
-  return {
-    ...comparable, rateTitle: answer.unit === 'bytes' ? 'Bytes' : 'Value', rateHelp: 'average over the profiles shown',
-    rate: (value) => write(value / Math.max(1, answer.profiles)), amount: write,
-  };
+  const write = (value: number): string => inUnit(value, answer.unit);
+  if (answer.type === 'alloc') {
+    return {...comparable, rateTitle: 'Per second', rateHelp: 'allocated per second', rate: (value) => inUnit(seconds > 0 ? value / seconds : NaN, answer.unit + '/s'), amount: write};
+  }
+  const known = TYPES.find((t) => t.type === answer.type);
+  const profiles = Math.max(1, answer.profiles);
+  /* What is in use at a moment does not add up over moments: amounts are averages over the profiles, too. */
+  if (before !== undefined && before.profiles > 0 && !answer.comparison) {
+    comparable.absolute = true;
+    comparable.baseScale = answer.profiles / before.profiles;
+  }
+  return {...comparable, rateTitle: known?.value ?? 'Value', rateHelp: 'average over the profiles shown', rate: (value) => write(value / profiles), amount: answer.type === 'heap' ? (value) => write(value / profiles) : write};
 }

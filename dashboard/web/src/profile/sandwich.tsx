@@ -19,9 +19,10 @@ interface Props {
 export function Sandwich({tree, measure, query, focus, onFocus}: Props) {
   const all = useMemo(() => functionsOf(tree).sort((a, b) => Number(a.other) - Number(b.other) || b.self - a.self), [tree]);
   const listed = all.filter((row) => matches(tree, row, query)).slice(0, LISTED);
-  const chosen = all.find((row) => row.id === focus) ?? all.find((row) => tree.frames[row.frame]?.[0] === focus) ?? all[0];
+  const wantedName = focus.split('\n')[0] ?? '';
+  const chosen = all.find((row) => row.id === focus) ?? all.find((row) => tree.frames[row.frame]?.[0] === wantedName) ?? all[0];
   const halves = useMemo(() => chosen ? sandwichOf(tree, chosen.id) : null, [tree, chosen?.id]);
-  const whole = tree.total[0]! || 1;
+  const whole = tree.whole || 1;
   if (!chosen || !halves) return <p class="profile-foot">This profile has no calls.</p>;
   const name = tree.names[chosen.frame] ?? '?';
   return (
@@ -34,6 +35,7 @@ export function Sandwich({tree, measure, query, focus, onFocus}: Props) {
         ))}
       </div>
       <div>
+        {wantedName !== '' && tree.frames[chosen.frame]?.[0] !== wantedName && <p class="notice warn" role="status"><span class="mono">{wantedName}</span> is not in this profile. Shown instead: the heaviest function.</p>}
         <h3>Callers of <span class="mono">{name}</span></h3>
         <TreeGrid key={'up' + chosen.id} tree={halves.callers} measure={measure} query="" compact="callers" label={`Callers of ${name}`} />
         <h3>What <span class="mono">{name}</span> calls</h3>

@@ -25,7 +25,7 @@ export function TopTable({tree, measure, query, onPick}: Props) {
   const [sort, setSort] = useState<SortKey>(tree.hasBase ? 'change' : 'self');
   const [shown, setShown] = useState(PAGE);
   const all = useMemo(() => functionsOf(tree), [tree]);
-  const whole = tree.total[0]! || 1;
+  const whole = tree.whole || 1;
   const rows = useMemo(() => {
     const value = (row: FunctionRow): number => sort === 'self' ? row.self : sort === 'total' ? row.total : sort === 'samples' ? row.samples
       : Math.abs(row.total - row.base * measure.baseScale);
@@ -46,7 +46,7 @@ export function TopTable({tree, measure, query, onPick}: Props) {
           {head('self', 'Self', 'In the function itself')}
           {head('total', 'Total', 'In the function and what it calls', '')}
           <th scope="col" class="num wide-only" title={measure.rateHelp}>{measure.rateTitle}</th>
-          {head('samples', 'Samples', 'Samples in it and what it calls', 'num wide-only')}
+          {head('samples', measure.counted[0]!.toUpperCase() + measure.counted.slice(1), `Number of ${measure.counted} in it and what it calls`, 'num wide-only')}
           {tree.hasBase && head('change', 'Change', 'Against the base')}
         </tr></thead>
         <tbody>

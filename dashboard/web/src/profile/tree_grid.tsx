@@ -122,7 +122,7 @@ interface RowProps extends TreeGridProps {
 
 function Row(props: RowProps) {
   const {tree, measure, node, index, open, active} = props;
-  const whole = tree.total[0]! || 1;
+  const whole = tree.whole || 1;
   const total = tree.total[node]!;
   const self = props.compact === 'callers' ? 0 : tree.self[node]!;
   const frame = frameOf(tree, node);
@@ -148,7 +148,7 @@ function Row(props: RowProps) {
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
         <div role="gridcell" class="num opt">{measure.amount(total)}</div>
       </> : tree.hasBase ? <>
-        <div role="gridcell" class="num opt">{percent(base / (tree.base[0]! * measure.baseScale || 1))}</div>
+        <div role="gridcell" class="num opt">{percent(base / (tree.baseWhole * measure.baseScale || 1))}</div>
         <div role="gridcell" class="num opt"><Delta tree={tree} before={base} after={total} /></div>
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
         <div role="gridcell" class="num opt">{signed(total - base, measure.amount)}</div>
@@ -179,12 +179,12 @@ function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compac
         {column('Change', measure.absolute ? 'Amounts compared: both windows are equally long' : 'Shares compared: the windows differ in length')}
         {column(measure.rateTitle, measure.rateHelp)}
         {column('Difference', 'Now less before')}
-        {column('Samples', 'Number of samples in this call and what it calls')}
+        {column(measure.counted[0]!.toUpperCase() + measure.counted.slice(1), `Number of ${measure.counted} in this call and what it calls`)}
       </> : <>
         {column('Self', 'Share of the call itself, without what it calls')}
         {column(measure.rateTitle, measure.rateHelp)}
         {column('Total', 'Amount in the call and what it calls')}
-        {column('Samples', 'Number of samples in this call and what it calls')}
+        {column(measure.counted[0]!.toUpperCase() + measure.counted.slice(1), `Number of ${measure.counted} in this call and what it calls`)}
         {column('Trend, 24 h', 'Against the same call in the 24 hours before; empty when there is no profile of that time', 'opt')}
       </>}
     </div>
