@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "../../runtime/history/history.h"
+#include "channels.h"
 #include "clock.h"
 #include "deliver.h"
 #include "watch.h"
@@ -87,6 +88,10 @@ static int load_channels(struct si__alerting *alerting, char *error, size_t erro
     if (failed) snprintf(why, sizeof why, "%s", !file ? strerror(errno) : "too large");
     if (file) fclose(file);
     if (!failed) failed = si__notify_channels_load(alerting->notify, text, length, why, sizeof why);
+    if (failed)
+        si__channels_refused(alerting->server->channels, why);
+    else
+        si__channels_loaded(alerting->server->channels, text, length);
     free(text);
     if (failed) snprintf(error, error_bytes, "--channels: %s: %s", path, why);
     return failed;
@@ -144,10 +149,18 @@ static void on_timer(uv_timer_t *timer) {
 
 static void on_wake(uv_async_t *wake) {
     struct si__alerting *alerting = wake->data;
-    if (atomic_load(&alerting->stopping))
+    if (atomic_load(&alerting->stopping)) {
         close_handles(alerting);
-    else
-        si__deliver_out_tick(alerting->deliver, alerting->notify, si__clock_unix_ms());
+        return;
+    }
+    si__channels_send_tests(alerting->server->channels, alerting->notify, si__clock_unix_ms());
+    si__deliver_out_tick(alerting->deliver, alerting->notify, si__clock_unix_ms());
+}
+
+static void on_event(void *arg, const si__notify_event *event) {
+    struct si__alerting *alerting = arg;
+    si__channels_event(alerting->server->channels, event);
+    si__deliver_out_event(alerting->deliver, event);
 }
 
 static void *alerting_main(void *arg) {
@@ -162,7 +175,7 @@ static void *alerting_main(void *arg) {
 static int make_parts(struct si__alerting *alerting) {
     si__server *server = alerting->server;
     char link[256];
-    si__notify_options notify = {.link_base = link, .log = on_log, .on_event = si__deliver_out_event};
+    si__notify_options notify = {.link_base = link, .log = on_log, .on_event = on_event, .event_arg = alerting};
     si__script_env env = {.app = "", .environment = "", .host = "", .cpu_quota = 1, .at_dashboard = 1, .log = on_log};
     if (server->options->public_url)
         snprintf(link, sizeof link, "%s", server->options->public_url);
@@ -173,7 +186,6 @@ static int make_parts(struct si__alerting *alerting) {
     alerting->router = alerting->history ? si__script_new(&env) : NULL;
     if (!alerting->reader || !alerting->router) return SI_ENOMEM;
     alerting->deliver = si__deliver_out_new(server->store, alerting->reader, alerting->router);
-    notify.event_arg = alerting->deliver;
     si__watch_options watch = {
         .store = server->store, .reader = alerting->reader, .rules_dir = server->options->rules_dir, .log = on_log};
     alerting->watch = si__watch_new(&watch);

@@ -3,18 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bottleneck.h"
 #include "handlers.h"
-#include "series.h"
 
 #define CALLS 500
 
-typedef struct choosing {
-    si__segment_sums sums;
-    const char *const *kinds; /* NULL-ended */
-} choosing;
-
-/* What a kind of the page is in reports. NULL: no such kind. */
-static const char *const *kinds_of(const char *kind) {
+/* What a kind of the page is in reports. */
+const char *const *si__bottleneck_kinds(const char *kind) {
     static const struct {
         const char *name, *kinds[4];
     } table[] = {{"http_handler", {"http_handler"}},
@@ -26,10 +21,15 @@ static const char *const *kinds_of(const char *kind) {
     return NULL;
 }
 
+void si__bottleneck_refuse(si__request *request) {
+    si__answer_error(request, 400, "invalid", "A kind is http_handler, http_client, database or segment.", "kind");
+}
+
 static int add(void *arg, const si__segment_row *row) {
-    choosing *c = arg;
-    for (const char *const *kind = c->kinds; *kind; kind++)
-        if (!strcmp(*kind, row->kind)) return si__segment_add(&c->sums, row);
+    si__bottlenecks *found = arg;
+    if (!found->kinds) return si__segment_add(&found->sums, row);
+    for (const char *const *kind = found->kinds; *kind; kind++)
+        if (!strcmp(*kind, row->kind)) return si__segment_add(&found->sums, row);
     return SI_OK;
 }
 
@@ -39,6 +39,13 @@ static int by_time(const void *a, const void *b) { /* "other" never tops a list 
     if (other) return other;
     if (x->sum_ns != y->sum_ns) return x->sum_ns < y->sum_ns ? 1 : -1;
     return (x->name_id > y->name_id) - (x->name_id < y->name_id);
+}
+
+int si__bottlenecks_read(si__reader *reader, const si__range *range, const char *kind, si__bottlenecks *found) {
+    *found = (si__bottlenecks){si__segment_sums_of(range), si__bottleneck_kinds(kind)};
+    int failed = si__read_segments(reader, range, add, found);
+    if (found->sums.count) qsort(found->sums.items, found->sums.count, sizeof *found->sums.items, by_time);
+    return failed;
 }
 
 static void put_call(si__json_writer *json, const si__segment_sum *sum, const si__segment_sums *sums, double seconds) {
@@ -77,25 +84,23 @@ static void put_calls(si__json_writer *json, const si__segment_sums *sums, const
 
 void si__handle_bottlenecks(si__request *request) {
     si__range range;
+    si__bottlenecks found;
     const char *kind = si__request_argument(request, "kind", "http_handler");
-    choosing c = {.kinds = kinds_of(kind)};
-    if (!c.kinds) {
-        si__answer_error(request, 400, "invalid", "A kind is http_handler, http_client, database or segment.", "kind");
+    if (!si__bottleneck_kinds(kind)) {
+        si__bottleneck_refuse(request);
         return;
     }
     if (si__request_range(request, &range)) return;
-    c.sums = si__segment_sums_of(&range);
-    int failed = si__read_segments(request->reader, &range, add, &c);
+    int failed = si__bottlenecks_read(request->reader, &range, kind, &found);
     if (failed) {
         si__answer_failure(request, failed);
     } else {
         si__json_writer json = {0};
-        if (c.sums.count) qsort(c.sums.items, c.sums.count, sizeof *c.sums.items, by_time);
         si__json_object_begin(&json, NULL);
         si__json_put_string(&json, "kind", kind);
-        put_calls(&json, &c.sums, &range);
+        put_calls(&json, &found.sums, &range);
         si__json_object_end(&json);
         si__answer_json(request, 200, &json);
     }
-    si__segment_clear(&c.sums);
+    si__segment_clear(&found.sums);
 }

@@ -41,6 +41,11 @@ void si__handle_search(si__request *request);      /* handle_search.c */
 void si__handle_movers(si__request *request);      /* movers.c */
 void si__handle_bottlenecks(si__request *request); /* handle_bottlenecks.c */
 
+void si__handle_charts(si__request *request); /* handle_charts.c */
+
+void si__handle_channels(si__request *request); /* handle_channels.c */
+void si__handle_channel_test(si__request *request);
+
 void si__handle_import(si__request *request); /* handle_import.c */
 void si__handle_source(si__request *request); /* handle_source.c */
 void si__handle_source_files(si__request *request);

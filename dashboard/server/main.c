@@ -16,6 +16,7 @@
 
 #include "account.h"
 #include "alerting.h"
+#include "channels.h"
 #include "clock.h"
 #include "key.h"
 #include "schema.h"
@@ -159,7 +160,9 @@ static int serve(const si__options *options) {
                                .committed = on_committed,
                                .log = log_line,
                                .arg = &server};
-    int failed = si__store_open(&store, &server.store, error, sizeof error);
+    server.channels = si__channels_new();
+    snprintf(error, sizeof error, "out of memory");
+    int failed = server.channels ? si__store_open(&store, &server.store, error, sizeof error) : SI_ENOMEM;
     int listens = !failed && !(failed = si__server_start(&server, error, sizeof error));
     if (!failed) failed = si__alerting_start(&server, error, sizeof error);
     if (!failed) {
@@ -173,6 +176,7 @@ static int serve(const si__options *options) {
     if (listens) si__server_stop(&server);
     si__alerting_stop(atomic_load(&server.alerting));
     si__store_close(server.store);
+    si__channels_delete(server.channels);
     return failed ? 1 : 0;
 }
 

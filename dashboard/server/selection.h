@@ -48,7 +48,8 @@ void si__comparison_of(const si__selection *selection, const si__merge *merge, c
                        const si__merge *base_merge, si__comparison *out);
 void si__comparison_write(si__json_writer *json, const si__comparison *comparison);
 
-/* Answers with the tree of a selection as /profiles/tree does. base NULL: none; with_trend: with that of its top calls. */
+/* Answers with the tree of a selection as /profiles/tree does. base NULL: none; with_trend: with that of its top calls.
+ */
 void si__tree_answer(si__request *request, const si__selection *selection, const si__selection *base, int with_trend);
 
 /* "profiles", "samples", "total", "duration_ms", "cores", "start_ms", "end_ms" of a merge. */

@@ -21,6 +21,7 @@ typedef struct si__ingest_counts {
 
 struct si__asset;
 struct si__alerting;
+struct si__channels;
 struct si__connections;
 
 typedef struct si__server { /* made by main, read by everybody; what changes is atomic or has its own lock */
@@ -31,6 +32,7 @@ typedef struct si__server { /* made by main, read by everybody; what changes is 
     si__throttle *throttle; /* of sign-in attempts */
     struct si__asset *assets;
     struct si__connections *connections;
+    struct si__channels *channels;           /* made by main, outlives alerting */
     _Atomic(struct si__alerting *) alerting; /* may be NULL */
     uint8_t secret[32];                      /* of this process: anonymous CSRF tokens */
     char listen_host[64];
