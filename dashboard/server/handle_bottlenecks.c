@@ -5,6 +5,8 @@
 
 #include "bottleneck.h"
 #include "handlers.h"
+#include "selection.h"
+#include "tree_view.h"
 
 #define CALLS 500
 
@@ -48,7 +50,15 @@ int si__bottlenecks_read(si__reader *reader, const si__range *range, const char 
     return failed;
 }
 
-static void put_call(si__json_writer *json, const si__segment_sum *sum, const si__segment_sums *sums, double seconds) {
+static int has_tree(si__reader *reader, const si__range *range, int64_t name) {
+    sqlite3_stmt *read = si__db_prepare(&reader->db, "SELECT 1 FROM segment WHERE app=?1 AND name=?2 AND t>=?3 AND t<?4"
+                                                     " AND length(body)>0 AND (?5=0 OR source=?5) LIMIT 1");
+    si__db_bind(read, "iiiii", range->app, name, range->from_ms, range->to_ms, range->source);
+    return si__db_int(&reader->db, read, 0) != 0;
+}
+
+static void put_call(si__json_writer *json, const si__segment_sum *sum, const si__segment_sums *sums, double seconds,
+                     int has_tree) {
     si__json_object_begin(json, NULL);
     si__json_put_string(json, "name", sum->name);
     si__json_put_string(json, "kind", sum->kind);
@@ -60,17 +70,18 @@ static void put_call(si__json_writer *json, const si__segment_sum *sum, const si
     si__json_put_number(json, "p99_ms", si__sketch_quantile(sum->all, 0.99) / 1e6);
     si__json_put_number(json, "max_ms", (double)sum->max_ns / 1e6);
     si__json_put_number(json, "total_ms", (double)sum->sum_ns / 1e6);
+    si__json_put_bool(json, "tree", has_tree);
     si__segment_points_write(json, sum, sums);
     si__json_object_end(json);
 }
 
-static void put_calls(si__json_writer *json, const si__segment_sums *sums, const si__range *range) {
+static void put_calls(si__reader *reader, si__json_writer *json, const si__segment_sums *sums, const si__range *range) {
     double seconds = (double)(range->to_ms - range->from_ms) / 1000, hidden = 0, whole = 0;
     si__json_array_begin(json, "calls");
     for (size_t i = 0; i < sums->count; i++) {
         whole += (double)sums->items[i].sum_ns;
         if (i < CALLS)
-            put_call(json, &sums->items[i], sums, seconds);
+            put_call(json, &sums->items[i], sums, seconds, has_tree(reader, range, sums->items[i].name_id));
         else
             hidden += (double)sums->items[i].sum_ns;
     }
@@ -98,9 +109,76 @@ void si__handle_bottlenecks(si__request *request) {
         si__json_writer json = {0};
         si__json_object_begin(&json, NULL);
         si__json_put_string(&json, "kind", kind);
-        put_calls(&json, &found.sums, &range);
+        put_calls(request->reader, &json, &found.sums, &range);
         si__json_object_end(&json);
         si__answer_json(request, 200, &json);
     }
     si__segment_clear(&found.sums);
+}
+
+/* ---- Where the time of one call went ---- */
+
+static int add_bodies(si__reader *reader, const si__range *range, int64_t name, si__merge *merge) {
+    int row, failed = SI_OK;
+    sqlite3_stmt *read =
+        si__db_prepare(&reader->db, "SELECT body,count,sum_ns,duration_ns,t FROM segment WHERE app=?1 AND name=?2"
+                                    " AND t>=?3 AND t<?4 AND length(body)>0 AND (?5=0 OR source=?5)");
+    si__db_bind(read, "iiiii", range->app, name, range->from_ms, range->to_ms, range->source);
+    while (!failed && (row = si__db_step(&reader->db, read)) != 0) {
+        if (row < 0) return row;
+        int64_t duration_ns = sqlite3_column_int64(read, 3), start_ms = sqlite3_column_int64(read, 4);
+        failed = si__sum_add_body(merge->sum, reader->codec, sqlite3_column_blob(read, 0),
+                                  (size_t)sqlite3_column_bytes(read, 0));
+        merge->profiles++;
+        merge->samples += (uint64_t)sqlite3_column_int64(read, 1);
+        merge->total = si__wrap_add(merge->total, sqlite3_column_int64(read, 2));
+        merge->duration_ns += (uint64_t)duration_ns;
+        if (!merge->start_ms || start_ms < merge->start_ms) merge->start_ms = start_ms;
+        if (start_ms + duration_ns / 1000000 > merge->end_ms) merge->end_ms = start_ms + duration_ns / 1000000;
+    }
+    if (failed) sqlite3_reset(read);
+    return failed;
+}
+
+static void answer_tree(si__request *request, const char *name, const char *kind, const si__tree *tree) {
+    si__tree_view view = {.branches = tree->branches,
+                          .count = tree->count,
+                          .limit = SI__TREE_VIEW_NODES,
+                          .name = si__tree_view_stored,
+                          .name_arg = request->reader};
+    si__json_writer json = {0};
+    si__json_object_begin(&json, NULL);
+    si__json_put_string(&json, "type", kind);
+    si__json_put_string(&json, "name", name);
+    si__json_put_string(&json, "unit", "ns");
+    si__merge_write(&json, &tree->merge);
+    si__tree_view_write(&json, &view);
+    si__json_object_end(&json);
+    si__answer_json(request, 200, &json);
+    free(view.place);
+}
+
+void si__handle_bottleneck_tree(si__request *request) {
+    si__range range;
+    si__db *db = &request->reader->db;
+    const char *kind = si__request_argument(request, "kind", ""), *name = si__request_argument(request, "name", "");
+    if (si__request_range(request, &range)) return;
+    sqlite3_stmt *find =
+        si__db_prepare(db, "SELECT id FROM segment_name WHERE app=?1 AND name=?2 AND (?3='' OR kind=?3) LIMIT 1");
+    int64_t id = si__db_int(db, si__db_bind(find, "iss", range.app, name, kind), 0);
+    if (!id) {
+        si__answer_error(request, 404, "not_found", "No call of that kind and name was ever reported.", "name");
+        return;
+    }
+    si__tree tree = {.merge.sum = si__sum_new()};
+    int failed = tree.merge.sum ? add_bodies(request->reader, &range, id, &tree.merge) : SI_ENOMEM;
+    if (!failed && tree.merge.profiles) failed = si__tree_of(request->reader, &tree);
+    if (failed)
+        si__answer_failure(request, failed);
+    else if (!tree.merge.profiles)
+        si__answer_error(request, 404, "no_tree", "Nothing was reported about where the time of this call went.",
+                         "name");
+    else
+        answer_tree(request, name, kind, &tree);
+    si__tree_clear(&tree);
 }

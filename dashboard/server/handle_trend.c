@@ -18,12 +18,12 @@ typedef struct trend {
 } trend;
 
 static sample *at_time(trend *tr, int64_t t) {
-    for (size_t i = tr->count; i-- > 0 && tr->samples[i].t >= t;) /* times come in order, twice */
+    for (size_t i = tr->count; i-- > 0 && tr->samples[i].t >= t;) /* times come in order */
         if (tr->samples[i].t == t) return &tr->samples[i];
     return NULL;
 }
 
-/* Node 0 is told first for each time (functions), or for all times before the call itself (nodes). */
+/* Node 0 is told first for each time, then the call. */
 static int note(void *arg, uint32_t node, int64_t t, int64_t total) {
     trend *tr = arg;
     if (node) {
@@ -72,9 +72,8 @@ void si__handle_trend(si__request *request) {
     }
     int failed;
     if (node) {
-        failed = si__read_hot(request->reader, &range, type, 0, note, &tr);
-        if (!failed && node < SI__PLACES_LIMIT)
-            failed = si__read_hot(request->reader, &range, type, (uint32_t)node, note, &tr);
+        failed = node < SI__PLACES_LIMIT ? si__read_node_trend(request->reader, &range, type, (uint32_t)node, note, &tr)
+                                         : SI_OK;
     } else {
         failed = si__read_function_trend(request->reader, &range, type, function,
                                          si__request_argument(request, "module", ""), note, &tr);

@@ -40,6 +40,10 @@ void si__handle_collectors(si__request *request);
 void si__handle_search(si__request *request);      /* handle_search.c */
 void si__handle_movers(si__request *request);      /* movers.c */
 void si__handle_bottlenecks(si__request *request); /* handle_bottlenecks.c */
+void si__handle_bottleneck_tree(si__request *request);
+
+void si__handle_retention(si__request *request); /* handle_settings.c */
+void si__handle_retention_change(si__request *request);
 
 void si__handle_charts(si__request *request); /* handle_charts.c */
 

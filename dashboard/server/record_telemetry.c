@@ -131,14 +131,18 @@ static int record_segment(si__record *record, const si__report_segment *segment)
     uint8_t *sketch = failed ? NULL : malloc(length ? length : 1);
     if (!sketch) return failed ? failed : SI_ENOMEM;
     si__sketch_encode(segment->sketch, sketch, length);
+    const uint8_t *body = NULL; /* empty: not known where its time went */
+    size_t body_length = 0;
+    if (segment->tree) failed = encode_tree(record, segment->tree, &body, &body_length);
+    if (segment->wire) failed = encode_wire(record, segment->wire, &body, &body_length);
     int64_t t = si__record_time(record, segment->start_ms);
     sqlite3_stmt *insert =
         si__db_prepare(record->tx->db, "INSERT INTO segment(app,name,resolution_ms,t,source,duration_ns,count,errors,"
-                                       "sum_ns,max_ns,sketch) VALUES(?,?,0,?,?,?,?,?,?,?,?)");
-    si__db_bind(insert, "iiiiiiiiib", record->app, name_id, t, record->source, as_int(segment->duration_ns),
+                                       "sum_ns,max_ns,sketch,body) VALUES(?,?,0,?,?,?,?,?,?,?,?,?)");
+    si__db_bind(insert, "iiiiiiiiibb", record->app, name_id, t, record->source, as_int(segment->duration_ns),
                 as_int(segment->count), as_int(segment->errors), as_int(segment->sum_ns), as_int(segment->max_ns),
-                sketch, length);
-    failed = si__db_run(record->tx->db, insert);
+                sketch, length, body, body_length);
+    failed = failed ? failed : si__db_run(record->tx->db, insert);
     free(sketch);
     return failed ? failed : si__rollup_mark(record->tx, record->app, "", t);
 }

@@ -55,6 +55,7 @@ static const si__route routes[] = {
     {"GET", "/api/v1/search", SI__ROLE_VIEWER, 0, si__handle_search, 0},
     {"GET", "/api/v1/movers", SI__ROLE_VIEWER, 0, si__handle_movers, 1},
     {"GET", "/api/v1/bottlenecks", SI__ROLE_VIEWER, 0, si__handle_bottlenecks, 1},
+    {"GET", "/api/v1/bottlenecks/tree", SI__ROLE_VIEWER, 0, si__handle_bottleneck_tree, 1},
     {"GET", "/api/v1/charts", SI__ROLE_VIEWER, 0, si__handle_charts, 1},
     {"GET", "/api/v1/snapshots", SI__ROLE_VIEWER, 0, si__handle_snapshots, 0},
     {"POST", "/api/v1/snapshots", SI__ROLE_EDITOR, JSON_BODY, si__handle_snapshot_make, 0},
@@ -75,6 +76,8 @@ static const si__route routes[] = {
     {"POST", "/api/v1/annotations", SI__ROLE_DEPLOYER, JSON_BODY, si__handle_annotation_make, 0},
     {"DELETE", "/api/v1/annotations/:id", SI__ROLE_EDITOR, 0, si__handle_annotation_delete, 0},
     {"GET", "/api/v1/first-report", SI__ROLE_VIEWER, 0, si__handle_first_report, 0},
+    {"GET", "/api/v1/settings/retention", SI__ROLE_VIEWER, 0, si__handle_retention, 0},
+    {"POST", "/api/v1/settings/retention", SI__ROLE_ADMIN, JSON_BODY, si__handle_retention_change, 0},
     {"GET", "/api/v1/self", SI__ROLE_VIEWER, 0, si__handle_self, 0},
     {"GET", "/metrics", SI__ROLE_SCRAPER, 0, si__handle_metrics, 0},
 };

@@ -153,6 +153,9 @@ static const char *const migrations[] = {
     "DROP INDEX profile_age;"
     "CREATE INDEX profile_slot ON profile(app, type, start_ms/600000);"
     "DROP INDEX ledger_received;",
+    /* 5: where the time of a segment went. The calls in its body are in use, as those of a profile's are. */
+    "ALTER TABLE segment ADD COLUMN body BLOB;"
+    "CREATE INDEX segment_body ON segment(app, name, t) WHERE length(body)>0;",
 };
 
 #define CURRENT ((int64_t)(sizeof migrations / sizeof migrations[0]))

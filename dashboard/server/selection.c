@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rollup.h"
+#include "kind.h"
 
 /* ---- Parameters ---- */
 
@@ -96,42 +96,12 @@ int si__selection_base(si__request *request, const si__selection *selection, si_
 
 /* ---- Reading ---- */
 
-/* Profiles of one app version, one by one: rollups are of all versions. */
-static int merge_version(si__reader *reader, const si__selection *s, si__merge *merge) {
-    int row, failed = SI_OK;
-    if (!merge->sum && !(merge->sum = si__sum_new())) return SI_ENOMEM;
-    sqlite3_stmt *read = si__db_prepare(
-        &reader->db, "SELECT body,samples,total,profile.duration_ns,cores,start_ms"
-                     " FROM profile JOIN profile_body USING(id) JOIN context ON context.id=profile.context"
-                     " WHERE app=?1 AND type=?2 AND start_ms>=?3 AND start_ms<?4"
-                     " AND (?5=0 OR profile.source=?5) AND app_version=?6"
-                     " AND trigger IN" SI__CONTINUOUS_TRIGGERS);
-    si__db_bind(read, "isiiis", s->range.app, si__selection_type(s), s->range.from_ms, s->range.to_ms, s->range.source,
-                s->version);
-    while (!failed && (row = si__db_step(&reader->db, read)) != 0) {
-        if (row < 0) return row;
-        int64_t duration_ns = sqlite3_column_int64(read, 3), start_ms = sqlite3_column_int64(read, 5);
-        double cores = sqlite3_column_double(read, 4);
-        if (sqlite3_column_bytes(read, 0) > 0)
-            failed = si__sum_add_body(merge->sum, reader->codec, sqlite3_column_blob(read, 0),
-                                      (size_t)sqlite3_column_bytes(read, 0));
-        merge->profiles++;
-        merge->samples += (uint64_t)sqlite3_column_int64(read, 1);
-        merge->total = si__wrap_add(merge->total, sqlite3_column_int64(read, 2));
-        merge->duration_ns += (uint64_t)duration_ns;
-        merge->core_ns += (double)duration_ns * cores;
-        if (cores > merge->cores) merge->cores = cores;
-        if (!merge->start_ms || start_ms < merge->start_ms) merge->start_ms = start_ms;
-        if (start_ms + duration_ns / 1000000 > merge->end_ms) merge->end_ms = start_ms + duration_ns / 1000000;
-    }
-    if (failed) sqlite3_reset(read);
-    return failed;
-}
-
 int si__selection_merge(si__reader *reader, const si__selection *selection, si__merge *merge) {
     if (*selection->snapshot) return si__read_snapshot_merge(reader, selection->snapshot, selection->part, merge);
     if (selection->at) return si__read_merge_one(reader, selection->range.app, selection->at, merge);
-    if (*selection->version) return merge_version(reader, selection, merge);
+    if (*selection->version)
+        return si__read_merge_version(reader, &selection->range, si__selection_type(selection), selection->version,
+                                      merge);
     return si__read_merge(reader, &selection->range, si__selection_type(selection), merge);
 }
 
@@ -191,6 +161,10 @@ void si__comparison_of(const si__selection *selection, const si__merge *merge, c
         out->by = "none";
         snprintf(out->text, sizeof out->text, "%s holds no profile: there is nothing to compare with.",
                  base_merge->profiles ? "The selection" : "The base");
+    } else if (si__kind_of(si__selection_type(selection))->nature == SI__LEVEL) {
+        out->by = "level";
+        snprintf(out->text, sizeof out->text,
+                 "Absolute: both sides are what there was on average, whatever their length.");
     } else if (mine > 0 && other > 0 && alike(mine, other, same_length ? 0.05 : 0.01)) {
         if (!same_length) out->by = "duration";
         snprintf(out->text, sizeof out->text, "Absolute: both sides cover the same time (%.3g s and %.3g s).",

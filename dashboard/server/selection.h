@@ -41,7 +41,7 @@ int si__selection_base_tree(si__request *request, const si__selection *base, si_
 typedef struct si__comparison {
     double factor;    /* what base values are multiplied by */
     const char *mode; /* "absolute", "normalized" */
-    const char *by;   /* "window", "duration", "profiles", "none" */
+    const char *by;   /* "window", "duration", "profiles", "level", "none" */
     char text[200];   /* a sentence */
 } si__comparison;
 void si__comparison_of(const si__selection *selection, const si__merge *merge, const si__selection *base,

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <si/si.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,8 @@ struct si__store {
     int lock; /* descriptor of the file that says who owns the directory */
     si__places *places;
     si__upkeep upkeep;
+    _Atomic int64_t retention_ms, max_bytes; /* as upkeep has them, for other threads */
+    atomic_int from_settings;
     si__writer *writer;
 };
 
@@ -62,6 +65,30 @@ static int lock_directory(si__store *store, char *error, size_t error_bytes) {
     return SI_EEXIST;
 }
 
+/* What the settings say, if they do. Before the writer runs, then on its thread. */
+static void read_settings(si__store *store, si__db *db) {
+    sqlite3_stmt *read = si__db_prepare(db, "SELECT value FROM meta WHERE key='retention_ms'");
+    int64_t retention_ms = si__db_int(db, read, 0);
+    sqlite3_stmt *most = si__db_prepare(db, "SELECT value FROM meta WHERE key='max_bytes'");
+    int64_t max_bytes = si__db_int(db, most, -1);
+    if (retention_ms > 0) store->upkeep.retention_ms = retention_ms;
+    if (max_bytes >= 0) store->upkeep.max_bytes = (uint64_t)max_bytes;
+    atomic_store(&store->retention_ms, store->upkeep.retention_ms);
+    atomic_store(&store->max_bytes, (int64_t)store->upkeep.max_bytes);
+    atomic_store(&store->from_settings, retention_ms > 0);
+}
+
+int si__store_settings_apply(si__tx *tx, void *arg) {
+    const si__store_settings *settings = arg;
+    sqlite3_stmt *put = si__db_prepare(tx->db, "INSERT INTO meta VALUES('retention_ms',?1),('max_bytes',?2)"
+                                               " ON CONFLICT(key) DO UPDATE SET value=excluded.value");
+    int failed = si__db_run(tx->db, si__db_bind(put, "ii", settings->retention_ms, (int64_t)settings->max_bytes));
+    if (failed) return failed;
+    read_settings(settings->store, tx->db);
+    settings->store->upkeep.next_ms = 0; /* a round begins now */
+    return SI_OK;
+}
+
 static int start_writer(si__store *store, char *error, size_t error_bytes) {
     si__db db;
     int failed = si__db_open(&db, store->data_dir, SI__DB_WRITE, error, error_bytes);
@@ -71,6 +98,7 @@ static int start_writer(si__store *store, char *error, size_t error_bytes) {
         si__db_close(&db);
         return failed;
     }
+    read_settings(store, &db);
     si__writer_options options = {.idle = on_idle, .committed = on_committed, .log = on_log, .arg = store};
     store->writer = si__writer_start(&db, &options);
     if (store->writer) return SI_OK;
@@ -89,11 +117,12 @@ int si__store_open(const si__store_options *options, si__store **out, char *erro
     snprintf(error, error_bytes, "out of memory");
     int failed = store->data_dir && store->places ? SI_OK : SI_ENOMEM;
     if (!failed) {
-        store->upkeep = (si__upkeep){.places = store->places,
-                                     .data_dir = store->data_dir,
-                                     .retention_ms = si__store_retention_ms(store),
-                                     .grace_ms = options->rollup_grace_ms ? options->rollup_grace_ms : DEFAULT_GRACE_MS,
-                                     .max_bytes = options->max_bytes};
+        store->upkeep =
+            (si__upkeep){.places = store->places,
+                         .data_dir = store->data_dir,
+                         .retention_ms = options->retention_ms > 0 ? options->retention_ms : DEFAULT_RETENTION_MS,
+                         .grace_ms = options->rollup_grace_ms ? options->rollup_grace_ms : DEFAULT_GRACE_MS,
+                         .max_bytes = options->max_bytes};
         failed = lock_directory(store, error, error_bytes);
     }
     if (!failed) failed = start_writer(store, error, error_bytes);
@@ -117,8 +146,13 @@ si__writer *si__store_writer(si__store *store) {
     return store->writer;
 }
 
+void si__store_retention(const si__store *store, si__retention *out) {
+    *out = (si__retention){atomic_load(&store->retention_ms), (uint64_t)atomic_load(&store->max_bytes),
+                           atomic_load(&store->from_settings)};
+}
+
 int64_t si__store_retention_ms(const si__store *store) {
-    return store->options.retention_ms > 0 ? store->options.retention_ms : DEFAULT_RETENTION_MS;
+    return atomic_load(&store->retention_ms);
 }
 
 si__reader *si__reader_new(si__store *store) {

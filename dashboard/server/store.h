@@ -34,7 +34,23 @@ typedef struct si__store_options {
 int si__store_open(const si__store_options *options, si__store **out, char *error, size_t error_bytes);
 void si__store_close(si__store *store); /* after all readers are freed */
 si__writer *si__store_writer(si__store *store);
+
+/* How long telemetry is kept, and how much of it. The options say it until somebody changes it in the settings. */
+typedef struct si__retention {
+    int64_t retention_ms;
+    uint64_t max_bytes; /* 0: no limit but the disk's */
+    int from_settings;
+} si__retention;
+void si__store_retention(const si__store *store, si__retention *out); /* any thread */
 int64_t si__store_retention_ms(const si__store *store);
+
+/* The writer's `apply`; its argument is an si__store_settings. In force at once. 0 or SI_E*. */
+typedef struct si__store_settings {
+    si__store *store;
+    int64_t retention_ms;
+    uint64_t max_bytes;
+} si__store_settings;
+int si__store_settings_apply(si__tx *tx, void *settings);
 
 /* ---- Reports ---- */
 
