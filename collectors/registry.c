@@ -1,9 +1,15 @@
-/* Every collector, in the order they are shown. The only place that names them. */
+/* Every collector, in the order they are shown. The only place that names them.
+ */
 #include "collector.h"
 
-extern const si__collector si__collector_cpu, si__collector_segment, si__collector_error;
+extern const si__collector si__collector_cpu, si__collector_segment,
+    si__collector_error;
 extern const si__collector si__collector_process, si__collector_host;
+extern const si__collector si__collector_lock, si__collector_wait;
 
 const si__collector *const si__collectors[] = {
-    &si__collector_cpu, &si__collector_segment, &si__collector_error, &si__collector_process, &si__collector_host, NULL,
+    &si__collector_cpu,   &si__collector_segment,
+    &si__collector_error, &si__collector_process,
+    &si__collector_host,  &si__collector_lock,
+    &si__collector_wait,  NULL,
 };

@@ -106,6 +106,13 @@ typedef enum si__wait_call {
         SI__WAIT_CALL_COUNT
 } si__wait_call;
 
+/* The categories as constants: SI__CATEGORY_OF_read and so on. */
+enum {
+#define X(name, category) SI__CATEGORY_OF_##name = (int)(category),
+    SI__WAIT_CALLS(X)
+#undef X
+};
+
 /* "pthread_mutex_lock"; "?" for a number that is none. Static storage. */
 const char *si__wait_call_name(uint32_t call);
 /* si__wait_category or SI__WAIT_BY_DESCRIPTOR. */

@@ -1,0 +1,137 @@
+/*
+ * Lock waits: mutexes, readers-writer locks, conditions, joins, barriers, C11's of the same, and semaphores (which
+ * count as channels). Host threads.
+ *
+ * A lock is tried first. Only "busy" means that somebody holds it: any other answer, such as EOWNERDEAD (which means
+ * acquired) or an error, is the answer that the real call would have given, and no clock was read. When it is busy,
+ * the real call decides, whatever the type of the mutex, and is timed.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "collector.h"
+#include "native/hook.h"
+#include "native/waiter.h"
+#include "wait_hooks.h"
+
+/* The timed forms look at their time before they look at the lock: with one that is wrong, the real call answers. */
+static inline int is_time(const struct timespec *until) {
+    return until && until->tv_nsec >= 0 && until->tv_nsec < 1000000000;
+}
+static inline int is_clock(clockid_t clock) {
+    return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
+}
+
+#define CALLER __builtin_return_address(0)
+#define OBJECT(expression) ((uint64_t)(uintptr_t)(expression))
+
+#define X(name, try, busy, usable, object, parameters, arguments)                                                      \
+    int si__wrap_##name parameters {                                                                                   \
+        si__waiter *self = si__waiter_get();                                                                           \
+        if (!self) return si__wait_real.name arguments;                                                                \
+        if (usable) {                                                                                                  \
+            int tried = si__wait_real.try(object);                                                                     \
+            if (__builtin_expect(tried != (busy), 1)) {                                                                \
+                si__waiter_count(self, SI__WAIT_LOCK);                                                                 \
+                return tried;                                                                                          \
+            }                                                                                                          \
+        }                                                                                                              \
+        si__wait wait = {.waiter = self};                                                                              \
+        si__wait_begin(&wait, SI__CALL_##name, OBJECT(object), CALLER);                                                \
+        int rc = si__wait_real.name arguments;                                                                         \
+        si__wait_end(&wait, SI__WAIT_LOCK);                                                                            \
+        return rc;                                                                                                     \
+    }
+SI__TRIED_CALLS(X)
+#undef X
+
+#define X(name, usable, parameters, arguments)                                                                         \
+    int si__wrap_##name parameters {                                                                                   \
+        si__wait wait = {.waiter = si__waiter_get()};                                                                  \
+        if (wait.waiter && (usable)) {                                                                                 \
+            int saved = errno;                                                                                         \
+            pthread_testcancel();                                                                                      \
+            if (si__wait_real.sem_trywait(semaphore) == 0) {                                                           \
+                si__waiter_count(wait.waiter, SI__WAIT_CHANNEL);                                                       \
+                return 0;                                                                                              \
+            }                                                                                                          \
+            errno = saved;                                                                                             \
+        }                                                                                                              \
+        si__wait_begin(&wait, SI__CALL_##name, OBJECT(semaphore), CALLER);                                             \
+        int rc = si__wait_real.name arguments;                                                                         \
+        si__wait_end(&wait, SI__WAIT_CHANNEL);                                                                         \
+        return rc;                                                                                                     \
+    }
+SI__SEMAPHORE_CALLS(X)
+#undef X
+
+#define X(name, call, object, result, parameters, arguments)                                                           \
+    result si__wrap_##name parameters {                                                                                \
+        si__wait wait = {.waiter = si__waiter_get()};                                                                  \
+        si__wait_begin(&wait, SI__CALL_##call, OBJECT(object), CALLER);                                                \
+        result rc = si__wait_real.name arguments;                                                                      \
+        si__wait_end(&wait, SI__WAIT_LOCK);                                                                            \
+        return rc;                                                                                                     \
+    }
+SI__JOINING_CALLS(X)
+#undef X
+
+/* ---- The collector ---- */
+
+static const si__hook hooks[] = {
+#define HOOK(name) {#name, (uintptr_t)si__wrap_##name, (uintptr_t *)(void *)&si__wait_real.name},
+#define X(name, try, busy, usable, object, parameters, arguments) HOOK(name)
+    SI__TRIED_CALLS(X)
+#undef X
+#define X(name, usable, parameters, arguments) HOOK(name)
+        SI__SEMAPHORE_CALLS(X)
+#undef X
+#define X(name, call, object, result, parameters, arguments) HOOK(name)
+            SI__JOINING_CALLS(X)
+#undef X
+#undef HOOK
+};
+static const si__hook_table table = {.hooks = hooks, .count = sizeof hooks / sizeof *hooks};
+
+/* What the wrappers call besides: resolved with the rest, hooked by nobody. */
+static const si__hook tries[] = {
+#define X(name) {#name, 0, (uintptr_t *)(void *)&si__wait_real.name},
+    SI__TRY_CALLS(X)
+#undef X
+};
+static const si__hook_table try_table = {.hooks = tries, .count = sizeof tries / sizeof *tries};
+
+void si__lock_resolve(void) {
+    si__hook_resolve(&try_table);
+    si__hook_resolve(&table);
+}
+
+static int installed; /* the opener's thread, then the runtime's */
+
+static void retune(void) {
+    const si__region *region = si__probe_region();
+    if (si__probe_is_preloaded()) return;
+    int wanted = region && atomic_load_explicit(&region->control.wait_ns, memory_order_relaxed) != 0;
+    if (wanted && !installed)
+        installed = si__hook_install(&table) == 0;
+    else if (!wanted && installed) {
+        si__hook_remove(&table);
+        installed = 0;
+    }
+}
+
+static void stop(void) {
+    if (installed) si__hook_remove(&table);
+    installed = 0;
+}
+
+static int start(char *reason, size_t reason_bytes) {
+    (void)reason;
+    (void)reason_bytes;
+    si__coarse_clock_find();
+    retune();
+    return 0;
+}
+
+const si__collector si__collector_lock = {
+    .name = "lock", .title = "Lock waits", .start = start, .stop = stop, .retune = retune};

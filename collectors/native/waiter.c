@@ -1,0 +1,106 @@
+/* What wrappers of waiting calls share, off the fast path: see waiter.h. Host threads, also their signal handlers. */
+#include "waiter.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "record.h"
+#include "sandbox.h"
+#include "thread.h"
+
+__thread si__waiter si__waiter_self __attribute__((tls_model("initial-exec")));
+
+/* A process that had no need of a region yet gets one after a wait as long as this. */
+#define WORTH_A_REGION_NS 5000000u
+
+/* This library's own image, from the linker. */
+extern const Elf64_Ehdr own_image __asm__("__ehdr_start") __attribute__((visibility("hidden")));
+
+/* Preloaded, our own calls to libc come by our wrappers, too. Asked for waits that are about to be recorded only. */
+static int is_own(const void *caller) {
+    if (!si__probe_is_preloaded()) return 0;
+    uintptr_t at = (uintptr_t)caller - (uintptr_t)&own_image;
+    const Elf64_Phdr *part = (const void *)((const char *)&own_image + own_image.e_phoff);
+    for (int i = 0; i < own_image.e_phnum; i++, part++)
+        if (part->p_type == PT_LOAD && at - part->p_vaddr < part->p_memsz) return 1;
+    return 0;
+}
+
+/* A vfork child runs on its parent's thread record. Asked before anything is made or written, not on the fast path. */
+static int is_this_thread(int32_t tid) {
+    return si__sandboxed() || tid == (int32_t)syscall(SYS_gettid);
+}
+
+si__waiter *si__waiter_find(si__region *region) {
+    si__waiter *self = &si__waiter_self;
+    si__thread *thread = si__thread_self();
+    if (!thread && self->slot && self->region == region) return NULL; /* it has ended; these are its last destructors */
+    si__slot *slot = thread ? thread->slot : si__thread_slot();
+    if (!slot || atomic_load_explicit(&slot->state, memory_order_relaxed) != SI__SLOT_LIVE) return NULL;
+    uint32_t index = (uint32_t)(slot - si__region_slot(region, 0));
+    self->slot = slot;
+    self->tid = atomic_load_explicit(&slot->tid, memory_order_relaxed);
+    self->tallies = si__region_tallies(region, index);
+    self->now = si__region_wait(region, index);
+    self->resolver = 0;
+    atomic_store_explicit(&self->now->call, SI__CALL_NONE, memory_order_relaxed);
+    atomic_store_explicit(&self->now->tid, self->tid, memory_order_relaxed);
+    self->region = region;
+    return self;
+}
+
+void si__waiter_sample(const si__wait *wait, unsigned category, uint64_t ns) {
+    si__waiter *self = wait->waiter;
+    si__poisson *poisson = &self->poisson[category];
+    uint64_t mean = atomic_load_explicit(&self->region->control.wait_ns, memory_order_relaxed);
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (mean == 0 || here < self->resolver) return;
+    if (!si__poisson_hit(poisson, ns) || is_own(wait->caller)) return;
+    int saved = errno;
+    si__weight weight;
+    if (is_this_thread(self->tid) && si__poisson_weight(poisson, ns, mean, &weight)) {
+        const si__wait_text text = {atomic_load_explicit(&self->now->sequence, memory_order_relaxed), wait->call};
+        const si__record record = {.type = SI__EVENT_WAIT,
+                                   .detail = category,
+                                   .count = weight.calls,
+                                   .value = weight.quantity,
+                                   .leaf = si__name_get(si__wait_call_name(wait->call), "", 0),
+                                   .caller = wait->caller,
+                                   .text = &text,
+                                   .text_bytes = sizeof text};
+        si__record_here(&record);
+    }
+    errno = saved;
+}
+
+void si__wait_begin(si__wait *wait, si__wait_call call, uint64_t object, const void *caller) {
+    wait->call = call;
+    wait->object = object;
+    wait->caller = caller;
+    wait->start_ns = 0;
+    if (!wait->waiter && (!si__probe_is_preloaded() || si__owner_region())) return; /* off, or not observed */
+    wait->start_ns = si__now_ns();
+    if (wait->waiter) si__waiter_publish(wait->waiter, call, wait->start_ns, object, caller);
+}
+
+/* A wait of a process that had no region when it began. */
+static void begin_late(si__wait *wait) {
+    const si__thread *thread = si__thread_self();
+    if (thread && !si__sandboxed() && is_this_thread(thread->tid) && si__probe_region_needed())
+        wait->waiter = si__waiter_get();
+}
+
+void si__wait_end(si__wait *wait, unsigned category) {
+    if (wait->start_ns == 0) return;
+    int saved = errno;
+    if (wait->waiter && !si__waiter_unpublish(wait->waiter)) return;
+    uint64_t ns = si__now_ns() - wait->start_ns;
+    if (!wait->waiter && ns >= WORTH_A_REGION_NS) begin_late(wait);
+    if (wait->waiter) {
+        si__waiter_count(wait->waiter, category);
+        si__waiter_sample(wait, category, ns);
+    }
+    errno = saved;
+}

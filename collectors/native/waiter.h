@@ -1,0 +1,107 @@
+/*
+ * The probe's side of waiting: what every wrapper of lock.c and wait*.c does around the real call. Host threads.
+ *
+ * Before a call that may block, it is published what the thread waits in (si__wait_now). After it, the call is counted
+ * (si__tallies), and its duration goes through the thread's Poisson sampler of the category; a sample point in it
+ * becomes an event with the caller's stack. Nothing here allocates, takes a lock, uses a signal or changes errno, and
+ * nothing has to be undone when a call does not return: a cancelled thread, a longjmp and an exception leave a
+ * published wait behind that the next one overwrites, and that the reader drops when the thread is gone.
+ */
+#ifndef SI_NATIVE_WAITER_H
+#define SI_NATIVE_WAITER_H
+
+#include "coarse_clock.h"
+#include "descriptor_kind.h"
+#include "fork.h"
+#include "poisson.h"
+#include "probe.h"
+#include "wait_call.h"
+
+/* What a thread knows of itself, so that a call that does not wait costs a few loads. */
+typedef struct si__waiter {
+    si__region *region; /* that the next three are in; NULL: not looked yet */
+    si__slot *slot;     /* NULL: a thread that is not observed */
+    si__tallies *tallies;
+    si__wait_now *now;
+    int32_t tid;
+    uint32_t calls; /* by descriptor: now and then the remembered kind is checked */
+    uintptr_t
+        resolver; /* frame of a call that makes hooked calls itself (getaddrinfo): those are part of it; 0: none */
+    si__poisson poisson[SI__WAIT_CATEGORIES];
+} si__waiter;
+
+extern __thread si__waiter si__waiter_self __attribute__((tls_model("initial-exec")));
+
+/* Looks whether this thread is observed, and where its place is. NULL: the real call is all there is to do. */
+si__waiter *si__waiter_find(si__region *region);
+
+/* This thread's waiter; NULL: waits are off, the thread is not observed or ends, or this is a forked child. */
+static inline si__waiter *si__waiter_get(void) {
+    si__waiter *self = &si__waiter_self;
+    si__region *region = si__owner_region();
+    if (!region || atomic_load_explicit(&region->control.wait_ns, memory_order_relaxed) == 0) return NULL;
+    if (__builtin_expect(self->region != region || !self->slot, 0)) return si__waiter_find(region);
+    /* A thread's slot may have been closed by its own end, and belong to another thread by now. */
+    if (__builtin_expect(atomic_load_explicit(&self->slot->tid, memory_order_relaxed) != self->tid ||
+                             atomic_load_explicit(&self->slot->state, memory_order_relaxed) != SI__SLOT_LIVE,
+                         0))
+        return si__waiter_find(region);
+    return self;
+}
+
+/* One call. A signal handler of this thread may count in between: on x86-64 the addition is one instruction. */
+static inline void si__waiter_count(si__waiter *self, unsigned category) {
+    _Atomic uint64_t *tally = &self->tallies->of[SI__TALLY_LOCK + category];
+#if defined(__x86_64__)
+    __asm__ volatile("incq %0" : "+m"(*tally) : : "cc");
+#else
+    atomic_store_explicit(tally, atomic_load_explicit(tally, memory_order_relaxed) + 1, memory_order_relaxed);
+#endif
+}
+
+/* ---- A call that is timed ---- */
+
+typedef struct si__wait {
+    si__waiter *waiter; /* NULL: not observed (yet) */
+    uint64_t start_ns;
+    uint64_t object;
+    const void *caller;
+    uint32_t call;
+} si__wait;
+
+static inline void si__waiter_publish(si__waiter *self, uint32_t call, uint64_t start_ns, uint64_t object,
+                                      const void *caller) {
+    si__wait_now *now = self->now;
+    uint32_t sequence = atomic_load_explicit(&now->sequence, memory_order_relaxed);
+    atomic_store_explicit(&now->call, SI__CALL_NONE, memory_order_relaxed); /* a wait that never returned */
+    atomic_store_explicit(&now->sequence, sequence + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&now->since_ns, start_ns, memory_order_relaxed);
+    atomic_store_explicit(&now->caller_pc, (uint64_t)(uintptr_t)caller, memory_order_relaxed);
+    atomic_store_explicit(&now->object, object, memory_order_relaxed);
+    atomic_store_explicit(&now->call, call, memory_order_release);
+}
+
+/* After the real call: 0 when the world has changed in it (a fork in a signal handler, whose child is here now). */
+static inline int si__waiter_unpublish(si__waiter *self) {
+    if (__builtin_expect(si__owner_region() != self->region, 0)) return 0;
+    atomic_store_explicit(&self->now->call, SI__CALL_NONE, memory_order_release);
+    return 1;
+}
+
+/* Samples a wait of `ns` that has ended. Keeps errno. */
+void si__waiter_sample(const si__wait *wait, unsigned category, uint64_t ns);
+
+/* The kind of a descriptor, for counting. */
+static inline unsigned si__waiter_kind(si__waiter *self, int fd) {
+    enum { CHECK_EVERY = 1024 };
+    if (__builtin_expect((++self->calls & (CHECK_EVERY - 1)) == 0, 0)) return (unsigned)si__descriptor_kind_ask(fd);
+    return (unsigned)si__descriptor_kind(fd);
+}
+
+/* Calls that are made in order to wait: timed exactly. Also without a waiter, for si__wait_end_late. */
+void si__wait_begin(si__wait *wait, si__wait_call call, uint64_t object, const void *caller);
+/* The duration that si__wait_begin started; counts the call. Keeps errno. */
+void si__wait_end(si__wait *wait, unsigned category);
+
+#endif
