@@ -13,6 +13,7 @@ static const char *rule_state(const si__script *script, const si__rule *rule) {
     if (rule->disabled || !rule->enabled) return "disabled";
     for (size_t i = 0; i < script->instance_count; i++) {
         const si__alert *a = &script->instances[i]->alert;
+        if (script->instances[i]->external) continue;
         if (strcmp(a->rule, rule->name) != 0) continue;
         if (a->state == SI__ALERT_FIRING) return si__alert_state_name(SI__ALERT_FIRING);
         if (a->state == SI__ALERT_PENDING) worst = SI__ALERT_PENDING;
@@ -35,6 +36,7 @@ int si__script_describe(si__script *script, si__report *report) {
         if (!out->name || !out->file || !out->state || !out->error) return SI_ENOMEM;
     }
     for (size_t i = 0; i < script->instance_count; i++) {
+        if (script->instances[i]->external) continue;
         si__alert *out = si__report_add_alert(report);
         if (!out) return SI_ENOMEM;
         if (si__alert_copy(out, &script->instances[i]->alert) != 0) return SI_ENOMEM;

@@ -27,7 +27,9 @@ typedef struct si__instance {
     int64_t fires_ms[SI__FLAP_FIRES];
     unsigned fire_count;
     int flapping;
-    int external; /* somebody else's: external.c. No rule of ours moves it on */
+    int external;   /* somebody else's: external.c. No rule of ours moves it on */
+    int bare;       /* external, from a saved state: its texts come when it is heard of again */
+    char *silenced; /* who silenced it and why; NULL: nobody */
     int acked;
     int told;                   /* people were told that it fires */
     int64_t told_ms;            /* when last */
@@ -67,6 +69,12 @@ struct si__script {
     unsigned printed; /* lines since then */
     si__group *groups;
     size_t group_count;
+    struct si__held_silence *silences; /* silence.c */
+    size_t silence_count;
+    void (*on_notify)(void *arg, const char *destination, const si__alert *alerts, size_t count);
+    void *notify_arg;
+    const si__instance **causes; /* of inhibits, for this tick: what fires and matches the source of each */
+    size_t *cause_ends;          /* where in causes those of each inhibit end */
     si__cadence cadence;
     int cadence_known;
     int64_t cadence_next_ms;
@@ -112,7 +120,18 @@ void si__instance_fingerprint(const si__script *script, const char *rule, const 
                               uint64_t *key);
 int si__text_set(char **field, const char *text, size_t max_bytes); /* replaces; cut at a character. 0 or SI_ENOMEM */
 
+/* external.c */
+#define SI__EXTERNALS 2000 /* alerts from outside, at most */
+int si__external_restore(si__script *script, const char *fingerprint, si__instance **out); /* 0 or SI_E* */
+
+/* silence.c */
+int si__glob_matches(const char *glob, const char *text); /* * stands for any text */
+void si__silences_tick(si__script *script);               /* notices which alerts are silenced, and no longer */
+void si__silences_free(si__script *script);
+
 /* routing.c */
+void si__routing_restore(si__script *script, si__instance *instance); /* into its groups, as it was before a restart */
+int si__routing_listens(const si__script *script, const si__alert *alert); /* a route takes it to somebody */
 void si__routing_changed(si__script *script, si__instance *instance);
 void si__routing_forget(si__script *script, si__instance *instance);
 int si__routing_owes(const si__script *script, const si__instance *instance); /* a message about it is yet to be sent */

@@ -76,17 +76,25 @@ static void unindex(si__script *script, const si__instance *instance) {
 
 static void instance_free(si__instance *instance) {
     si__alert_clear(&instance->alert);
+    free(instance->silenced);
     free(instance);
 }
 
 /* Room for one more: what was resolved goes first. */
 static int make_room(si__script *script) {
     if (script->instance_count < SI__INSTANCES) return 1;
-    for (size_t i = 0; i < script->instance_count; i++)
-        if (script->instances[i]->alert.state == SI__ALERT_RESOLVED) {
-            si__instance_remove(script, script->instances[i]);
-            return 1;
-        }
+    size_t own = 0;
+    si__instance *resolved = NULL;
+    for (size_t i = 0; i < script->instance_count; i++) {
+        if (script->instances[i]->external) continue;
+        own++;
+        if (script->instances[i]->alert.state == SI__ALERT_RESOLVED) resolved = script->instances[i];
+    }
+    if (own < SI__INSTANCES) return 1;
+    if (resolved) {
+        si__instance_remove(script, resolved);
+        return 1;
+    }
     if (!script->instances_full) {
         script->instances_full = 1;
         si__script_log(script, SI_LOG_WARN, "rules: %d alerts are active at once; further ones are ignored",
@@ -139,7 +147,7 @@ void si__instance_remove(si__script *script, si__instance *instance) {
 }
 
 static void tell_state(si__script *script, si__instance *instance) {
-    if (script->env.on_alert) script->env.on_alert(script->env.arg, &instance->alert);
+    if (script->env.on_alert && !instance->external) script->env.on_alert(script->env.arg, &instance->alert);
 }
 
 static void note_fire(si__script *script, si__instance *instance) {
@@ -191,6 +199,10 @@ void si__instances_tick(si__script *script) {
     for (size_t i = script->instance_count; i-- > 0;) {
         si__instance *instance = script->instances[i];
         int64_t quiet_ms = script->now_ms - instance->changed_ms;
+        if (instance->bare) { /* saved, and never heard of again */
+            if (script->now_ms - script->started_ms > SI__RESOLVED_KEPT_MS) si__instance_remove(script, instance);
+            continue;
+        }
         if (instance->flapping && quiet_ms >= FLAP_QUIET_MS) {
             instance->flapping = 0;
             instance->fire_count = 0;
@@ -215,6 +227,7 @@ static const si__rule *rule_in_force(const si__script *script, const char *name)
 void si__instances_reload(si__script *script) {
     for (size_t i = script->instance_count; i-- > 0;) {
         si__instance *instance = script->instances[i];
+        if (instance->external) continue;
         const si__rule *rule = rule_in_force(script, instance->alert.rule);
         if (rule) {
             si__text_set(&instance->alert.severity, rule->severity, 16);

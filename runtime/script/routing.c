@@ -26,32 +26,12 @@ static const char *label_of(const si__alert *alert, unsigned label) {
     return labels[label] ? labels[label] : "";
 }
 
-/* '*' stands for any text; everything else for itself. */
-static int glob_matches(const char *glob, const char *text) {
-    const char *star = NULL, *resume = NULL;
-    while (*text) {
-        if (*glob == '*') {
-            star = ++glob;
-            resume = text;
-        } else if (*glob == *text) {
-            glob++;
-            text++;
-        } else if (star) {
-            glob = star;
-            text = ++resume;
-        } else {
-            return 0;
-        }
-    }
-    while (*glob == '*') glob++;
-    return *glob == '\0';
-}
-
 static int matches(const si__matcher *matcher, const si__alert *alert) {
     for (unsigned label = 0; label < SI__LABELS; label++) {
         const si__text_list *wanted = &matcher->labels[label];
         int any = wanted->count == 0;
-        for (size_t i = 0; i < wanted->count && !any; i++) any = glob_matches(wanted->items[i], label_of(alert, label));
+        for (size_t i = 0; i < wanted->count && !any; i++)
+            any = si__glob_matches(wanted->items[i], label_of(alert, label));
         if (!any) return 0;
     }
     return 1;
@@ -70,24 +50,49 @@ static size_t find_leaves(const si__route *routes, size_t count, const si__alert
     return out->count - before;
 }
 
-/* ---- Inhibition -------------------------------------------------------------------------------------------------- */
+/* ---- Inhibition and silence -------------------------------------------------------------------------------------- */
 
-static int inhibited(const si__script *script, const si__instance *target) {
-    for (size_t i = 0; i < script->set->inhibit_count; i++) {
-        const si__inhibit *inhibit = &script->set->inhibits[i];
-        if (!matches(&inhibit->target, &target->alert)) continue;
+/* Looked up once a tick: with many alerts, every alert against every other would be too many. */
+static void find_causes(si__script *script) {
+    size_t inhibits = script->set->inhibit_count, n = 0, capacity = 0;
+    free(script->causes);
+    free(script->cause_ends);
+    script->causes = NULL;
+    script->cause_ends = inhibits ? calloc(inhibits, sizeof *script->cause_ends) : NULL;
+    if (!script->cause_ends) return;
+    for (size_t i = 0; i < inhibits; i++) {
         for (size_t k = 0; k < script->instance_count; k++) {
             const si__instance *source = script->instances[k];
-            if (source == target || source->alert.state != SI__ALERT_FIRING ||
-                !matches(&inhibit->source, &source->alert))
+            if (source->alert.state != SI__ALERT_FIRING || source->bare ||
+                !matches(&script->set->inhibits[i].source, &source->alert))
                 continue;
-            int equal = 1;
-            for (unsigned label = 0; label < SI__LABELS; label++)
-                if (inhibit->equal & 1u << label &&
-                    strcmp(label_of(&source->alert, label), label_of(&target->alert, label)) != 0)
-                    equal = 0;
-            if (equal) return 1;
+            if (n == capacity) {
+                capacity = capacity ? capacity * 2 : 16;
+                const si__instance **grown = realloc(script->causes, capacity * sizeof *grown);
+                if (!grown) break; /* without memory something is told too much */
+                script->causes = grown;
+            }
+            script->causes[n++] = source;
         }
+        script->cause_ends[i] = n;
+    }
+}
+
+static int equal_labels(unsigned labels, const si__alert *a, const si__alert *b) {
+    for (unsigned label = 0; label < SI__LABELS; label++)
+        if (labels & 1u << label && strcmp(label_of(a, label), label_of(b, label)) != 0) return 0;
+    return 1;
+}
+
+/* Nothing is to be told about it now: inhibited by what fires, or silenced by somebody. */
+static int muted(const si__script *script, const si__instance *target) {
+    if (target->silenced) return 1;
+    for (size_t i = 0; script->cause_ends && i < script->set->inhibit_count; i++) {
+        const si__inhibit *inhibit = &script->set->inhibits[i];
+        if (!matches(&inhibit->target, &target->alert)) continue;
+        for (size_t k = i ? script->cause_ends[i - 1] : 0; k < script->cause_ends[i]; k++)
+            if (script->causes[k] != target && equal_labels(inhibit->equal, &script->causes[k]->alert, &target->alert))
+                return 1;
     }
     return 0;
 }
@@ -155,6 +160,8 @@ void si__routing_changed(si__script *script, si__instance *instance) {
 }
 
 void si__routing_forget(si__script *script, si__instance *instance) {
+    free(script->cause_ends); /* it may be among the causes; they are looked up anew in the next tick */
+    script->cause_ends = NULL;
     for (size_t i = 0; i < script->group_count; i++) {
         si__member *member = member_of(&script->groups[i], instance);
         if (member) member_remove(&script->groups[i], member);
@@ -169,43 +176,57 @@ int si__routing_owes(const si__script *script, const si__instance *instance) {
 }
 
 void si__routing_clear(si__script *script) {
+    free(script->causes);
+    free(script->cause_ends);
+    script->causes = NULL; /* they may point at what is about to go */
+    script->cause_ends = NULL;
     for (size_t i = 0; i < script->group_count; i++) free(script->groups[i].members);
     free(script->groups);
     script->groups = NULL;
     script->group_count = 0;
 }
 
+void si__routing_restore(si__script *script, si__instance *instance) {
+    int firing = instance->alert.state == SI__ALERT_FIRING;
+    if (instance->bare || (!firing && !(instance->alert.state == SI__ALERT_RESOLVED && instance->told))) return;
+    leaf_list leaves = {.count = 0};
+    int owed = firing ? !instance->told : !instance->flapping; /* that it is over is not told while it flaps */
+    find_leaves(script->set->routes, script->set->route_count, &instance->alert, &leaves);
+    for (size_t k = 0; k < leaves.count; k++) {
+        group_add(script, leaves.routes[k], instance, owed);
+        si__group *group = group_for(script, leaves.routes[k], &instance->alert);
+        if (group && instance->told && instance->told_ms > group->sent_ms) group->sent_ms = instance->told_ms;
+    }
+}
+
 void si__routing_rebuild(si__script *script) {
     si__routing_clear(script);
-    for (size_t i = 0; i < script->instance_count; i++) {
-        si__instance *instance = script->instances[i];
-        int firing = instance->alert.state == SI__ALERT_FIRING;
-        if (!firing && !(instance->alert.state == SI__ALERT_RESOLVED && instance->told)) continue;
-        leaf_list leaves = {.count = 0};
-        find_leaves(script->set->routes, script->set->route_count, &instance->alert, &leaves);
-        for (size_t k = 0; k < leaves.count; k++) {
-            group_add(script, leaves.routes[k], instance, !firing || !instance->told);
-            si__group *group = group_for(script, leaves.routes[k], &instance->alert);
-            if (group && instance->told && instance->told_ms > group->sent_ms) group->sent_ms = instance->told_ms;
-        }
-    }
+    for (size_t i = 0; i < script->instance_count; i++) si__routing_restore(script, script->instances[i]);
+}
+
+int si__routing_listens(const si__script *script, const si__alert *alert) {
+    leaf_list leaves = {.count = 0};
+    find_leaves(script->set->routes, script->set->route_count, alert, &leaves);
+    for (size_t i = 0; i < leaves.count; i++)
+        if (leaves.routes[i]->to.count || leaves.routes[i]->escalation_count) return 1;
+    return 0;
 }
 
 /* ---- Sending ----------------------------------------------------------------------------------------------------- */
 
 /* Alerts are copied by value for the call only: their strings stay the instances'. */
 static void notify(si__script *script, const si__text_list *to, const si__alert *alerts, size_t count) {
-    if (!script->env.on_notify || count == 0) return;
-    for (size_t i = 0; i < to->count; i++) script->env.on_notify(script->env.arg, to->items[i], alerts, count);
+    if (!script->on_notify || count == 0) return;
+    for (size_t i = 0; i < to->count; i++) script->on_notify(script->notify_arg, to->items[i], alerts, count);
 }
 
 static int is_due(const si__script *script, const si__group *group, int *resend) {
     int dirty = 0, firing = 0;
     for (size_t i = 0; i < group->count; i++) {
         const si__member *m = &group->members[i];
-        int muted = inhibited(script, m->instance);
-        if (m->dirty && !muted) dirty = 1;
-        if (m->instance->alert.state == SI__ALERT_FIRING && !muted) firing = 1;
+        int quiet = muted(script, m->instance);
+        if (m->dirty && !quiet) dirty = 1;
+        if (m->instance->alert.state == SI__ALERT_FIRING && !quiet && !m->instance->acked) firing = 1;
     }
     *resend = firing && group->sent_ms && script->now_ms - group->sent_ms >= group->route->resend_ms;
     if (*resend) return 1;
@@ -223,7 +244,7 @@ static void send_group(si__script *script, si__group *group) {
         si__member *m = &group->members[i];
         si__instance *instance = m->instance;
         int firing = instance->alert.state == SI__ALERT_FIRING;
-        if (inhibited(script, instance) || (!firing && !m->dirty)) continue;
+        if (muted(script, instance) || (!firing && !m->dirty)) continue;
         alerts[n++] = instance->alert;
         m->dirty = 0;
         if (firing) {
@@ -237,7 +258,7 @@ static void send_group(si__script *script, si__group *group) {
     group->dirty_ms = 0;
     for (size_t i = group->count; i-- > 0;) {
         si__member *m = &group->members[i];
-        if (m->dirty && !group->dirty_ms) group->dirty_ms = script->now_ms; /* held back by an inhibit */
+        if (m->dirty && !group->dirty_ms) group->dirty_ms = script->now_ms; /* held back by an inhibit or a silence */
         if (!m->dirty && m->instance->alert.state != SI__ALERT_FIRING) {
             m->instance->told = 0;
             member_remove(group, m);
@@ -261,7 +282,7 @@ static void escalate(si__script *script, si__group *group, const si__escalation 
         si__instance *instance = group->members[i].instance;
         if (instance->alert.state != SI__ALERT_FIRING || instance->escalated & bit ||
             (step->unless_acked && instance->acked) || script->now_ms - instance->alert.fired_ms < step->after_ms ||
-            inhibited(script, instance))
+            muted(script, instance))
             continue;
         if (!alerts) alerts = malloc(group->count * sizeof *alerts);
         if (!alerts) return;
@@ -273,6 +294,7 @@ static void escalate(si__script *script, si__group *group, const si__escalation 
 }
 
 void si__routing_tick(si__script *script) {
+    find_causes(script);
     for (size_t i = script->group_count; i-- > 0;) {
         si__group *group = &script->groups[i];
         int resend;

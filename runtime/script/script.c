@@ -26,6 +26,8 @@ si__script *si__script_new(const si__script_env *env) {
     si__script *script = calloc(1, sizeof *script);
     if (!script) return NULL;
     script->env = *env;
+    script->on_notify = env->on_notify;
+    script->notify_arg = env->arg;
     script->env.app = strdup(env->app ? env->app : "");
     script->env.environment = strdup(env->environment ? env->environment : "");
     script->env.host = strdup(env->host ? env->host : "");
@@ -41,9 +43,11 @@ void si__script_free(si__script *script) {
     si__routing_clear(script);
     for (size_t i = 0; i < script->instance_count; i++) {
         si__alert_clear(&script->instances[i]->alert);
+        free(script->instances[i]->silenced);
         free(script->instances[i]);
     }
     free(script->instances);
+    si__silences_free(script);
     si__segments_free(script);
     si__ruleset_free(script->set);
     free((char *)script->env.app);
@@ -126,11 +130,19 @@ void si__script_tick(si__script *script, int64_t now_ms) {
     si__cadence_tick(script);
     si__engine_tick(script);
     si__instances_tick(script);
+    si__silences_tick(script);
     si__routing_tick(script);
 }
 
 const char *si__script_hash(const si__script *script) {
     return script->set ? script->set->hash : "";
+}
+
+void si__script_on_notify(si__script *script,
+                          void (*on_notify)(void *arg, const char *destination, const si__alert *alerts, size_t count),
+                          void *arg) {
+    script->on_notify = on_notify;
+    script->notify_arg = arg;
 }
 
 int si__script_ack(si__script *script, const char *fingerprint, int acked) {

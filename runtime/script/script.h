@@ -90,6 +90,30 @@ int si__script_ack(si__script *script, const char *fingerprint, int acked);
  * loaded) or SI_ELIMIT. */
 int si__script_route(si__script *script, const si__alert *alert, char *out, size_t out_bytes);
 
+/*
+ * An alert that somebody else raised: an agent's, at the dashboard. Grouped, sent, sent again, escalated, inhibited,
+ * silenced and resolved as the engine's own; only its state comes from outside. Known by its fingerprint; copied. Call
+ * it after si__script_load and si__script_state_load, as often as you like: what is known already changes nothing. 1:
+ * something about it will be told; 0: nothing (known, not routed, or over before anybody was told). SI_ENOMEM,
+ * SI_ESTATE (no rules loaded), SI_ELIMIT (too many).
+ */
+int si__script_external_alert(si__script *script, const si__alert *alert);
+
+typedef struct si__silence {                                /* nobody is told of alerts that match all of it */
+    const char *rule, *app, *environment, *host, *severity; /* NULL: any; * stands for any text */
+    int64_t until_ms;
+    const char *author, *comment;
+} si__silence;
+
+/* The silences in force, in place of the ones before; copied. When one ends, or has gone, and the alert still fires,
+   that is told with the reason. 0 or SI_ENOMEM (then nothing has changed). */
+int si__script_silences(si__script *script, const si__silence *silences, size_t count);
+
+/* Who is given the messages, in place of env.on_notify and its argument. */
+void si__script_on_notify(si__script *script,
+                          void (*on_notify)(void *arg, const char *destination, const si__alert *alerts, size_t count),
+                          void *arg);
+
 /* Alert states that must survive a restart. JSON text, malloc'ed by save. Load after si__script_load: alerts of rules
    that are not in force are dropped. 0, SI_ENOMEM, SI_EFORMAT or SI_ELIMIT (then nothing has changed). */
 int si__script_state_save(const si__script *script, char **out, size_t *length);
