@@ -33,10 +33,18 @@ else()
     DEPENDS ${CMAKE_SOURCE_DIR}/cmake/embed.cmake ${CMAKE_SOURCE_DIR}/cmake/embed_dir.cmake VERBATIM)
 endif()
 
+# ---- The API's description ----
+set(SI_OPENAPI_C ${CMAKE_BINARY_DIR}/generated/embedded_openapi.c)
+add_custom_command(
+  OUTPUT ${SI_OPENAPI_C}
+  COMMAND ${CMAKE_COMMAND} -DOUT=${SI_OPENAPI_C} -DSYMBOL=si__embedded_openapi -DFILES=openapi.json -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/docs
+  DEPENDS ${CMAKE_SOURCE_DIR}/docs/openapi.json ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+
 # ---- The server ----
 file(GLOB SI_DASHBOARD_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/dashboard/server/*.c)
 list(REMOVE_ITEM SI_DASHBOARD_SOURCES ${CMAKE_SOURCE_DIR}/dashboard/server/main.c ${CMAKE_SOURCE_DIR}/dashboard/server/self.c)
-add_library(si_dashboard STATIC ${SI_DASHBOARD_SOURCES} ${SI_WEB_C})
+add_library(si_dashboard STATIC ${SI_DASHBOARD_SOURCES} ${SI_WEB_C} ${SI_OPENAPI_C})
 target_link_libraries(si_dashboard PUBLIC si_runtime si_script si_notify si_report si_history si_profile
   PkgConfig::MICROHTTPD PkgConfig::SQLITE PkgConfig::SODIUM PkgConfig::ZSTD PkgConfig::ZLIB)
 
