@@ -16,6 +16,7 @@
 
 #include "collector.h"
 #include "native/hook.h"
+#include "native/interpreter.h"
 #include "native/probe.h"
 #include "native/sandbox.h"
 #include "native/signal.h"
@@ -60,6 +61,13 @@ static void record(si__region *region, si__slot *slot, uint64_t ticks, uint64_t 
     event->count = (uint32_t)ticks;
     event->flags = (uint16_t)flags;
     event->frame_count = (uint16_t)frames;
+    if (si__interpreter_take) {
+        const si__interpreted sample = {region, slot, event, SI__EVENT_CPU, &regs, hi, NULL, 0, 1};
+        if (si__interpreter_take(&sample)) {
+            si__ring_cancel(slot, event, SI__FRAMES_MAX, 0);
+            return;
+        }
+    }
     si__ring_trim(slot, event, SI__FRAMES_MAX, 0);
     si__ring_commit(event, SI__EVENT_CPU);
 }
@@ -148,6 +156,7 @@ static void thread_started(si__thread *thread, int self) {
 }
 
 static void thread_ended(si__thread *thread, int self) {
+    if (self && si__interpreter_take) si__interpreter_take(NULL);
     if (si__sandboxed()) return; /* the timer of a thread that is gone does not run */
     si__timer_stop(thread);
     if (self) si__timer_settle(thread);

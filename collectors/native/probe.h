@@ -87,6 +87,8 @@ si__event *si__ring_reserve(si__slot *slot, uint32_t frame_count, uint32_t text_
 /* Gives back what was reserved beyond the event's frame_count and text_bytes, once both are final and before commit. */
 void si__ring_trim(si__slot *slot, si__event *event, uint32_t reserved_frames, uint32_t reserved_text);
 void si__ring_commit(si__event *event, si__event_type type);
+/* Instead of commit: there is no event after all. Nothing was written behind the frames. */
+void si__ring_cancel(si__slot *slot, si__event *event, uint32_t reserved_frames, uint32_t reserved_text);
 static inline uint64_t *si__event_pcs(si__event *e) {
     return (uint64_t *)(void *)(e + 1);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fork.h"
+#include "interpreter.h"
 #include "probe.h"
 #include "thread.h"
 #include "unwind.h"
@@ -40,6 +41,18 @@ static unsigned walk(si__region *region, si__slot *slot, const si__regs *regs, u
     return 1;
 }
 
+/* 1: an interpreter has taken the event over. */
+static int hand_over(si__region *region, si__slot *slot, si__event *event, const si__record *record,
+                     const si__regs *regs) {
+    uint64_t hi;
+    if (!si__interpreter_take) return 0;
+    si__thread_stack(slot, &hi);
+    const si__interpreted sample = {region, slot, event, record->type, regs, hi, record->text, record->text_bytes, 0};
+    if (!si__interpreter_take(&sample)) return 0;
+    si__ring_cancel(slot, event, SI__FRAMES_MAX, record->text_bytes);
+    return 1;
+}
+
 static void write_event(si__region *region, si__slot *slot, si__event *event, const si__record *record,
                         const si__regs *regs) {
     uint64_t *pcs = si__event_pcs(event);
@@ -56,6 +69,7 @@ static void write_event(si__region *region, si__slot *slot, si__event *event, co
     event->count = record->count;
     event->detail = record->detail;
     event->flags = (uint16_t)flags;
+    if (hand_over(region, slot, event, record, regs)) return;
     if (record->text_bytes) memcpy(si__event_text(event), record->text, record->text_bytes);
     si__ring_trim(slot, event, SI__FRAMES_MAX, record->text_bytes);
     si__ring_commit(event, record->type);

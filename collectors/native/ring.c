@@ -88,3 +88,11 @@ void si__ring_commit(si__event *event, si__event_type type) {
     }
     store_head((char *)event, type, event_bytes(event->frame_count, event->text_bytes));
 }
+
+void si__ring_cancel(si__slot *slot, si__event *event, uint32_t reserved_frames, uint32_t reserved_text) {
+    memset(si__event_pcs(event), 0, (size_t)event->frame_count * 8);
+    event->frame_count = 0;
+    event->text_bytes = 0;
+    si__ring_trim(slot, event, reserved_frames, reserved_text);
+    store_head((char *)event, SI__EVENT_PAD, event_bytes(0, 0)); /* a handler's event may follow: the head stays */
+}

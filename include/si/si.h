@@ -203,6 +203,82 @@ SI_API void si_error_record(const char *group, const char *message);
  */
 SI_API int si_guard(si_runtime *runtime, int (*fn)(void *), void *arg);
 
+/* ---- Lua states ---------------------------------------------------------------------------- */
+
+struct lua_State;
+
+/*
+ * Functions of the host's Lua library: libsi carries a Lua of its own, hidden, and must never mix the two up.
+ * SI_LUA_ATTACH fills it in; only a program that loads Lua by hand does so itself.
+ */
+#define SI_LUA_FUNCTIONS(X)                                                                                            \
+    X(lua_version)                                                                                                     \
+    X(lua_sethook)                                                                                                     \
+    X(lua_gethook) X(lua_gethookmask) X(lua_gethookcount) X(lua_getstack) X(lua_getinfo) X(lua_gc) X(lua_status)       \
+        X(lua_gettop) X(lua_settop) X(lua_rotate) X(lua_pushvalue) X(lua_checkstack) X(lua_xmove) X(lua_type)          \
+            X(lua_typename) X(lua_tolstring) X(lua_touserdata) X(lua_tothread) X(lua_tocfunction) X(lua_toboolean)     \
+                X(lua_pushinteger) X(lua_pushstring) X(lua_pushlightuserdata) X(lua_pushcclosure) X(lua_newuserdatauv) \
+                    X(lua_createtable) X(lua_setmetatable) X(lua_getfield) X(lua_setfield) X(lua_rawgetp)              \
+                        X(lua_rawsetp) X(lua_rawgeti) X(lua_newthread) X(lua_resume) X(lua_resetthread) X(lua_load)    \
+                            X(lua_callk) X(lua_pcallk) X(lua_error) X(lua_concat) X(lua_atpanic) X(luaL_where)         \
+                                X(luaL_traceback) X(luaL_checkversion_)
+#define SI_LUA_FIELD_(name) void (*name)(void);
+typedef struct si_lua_functions {
+    size_t size;        /* sizeof(si_lua_functions) of the caller's header */
+    size_t debug_bytes; /* sizeof(lua_Debug) of the caller's lua.h */
+    SI_LUA_FUNCTIONS(SI_LUA_FIELD_)
+} si_lua_functions;
+#undef SI_LUA_FIELD_
+
+/**
+ * Profiles a Lua 5.4 state of the host too: its functions appear in CPU, heap and wait stacks between those of C,
+ * coroutines are followed, and lua.* metrics are set (docs/lua.md). `runtime` may be NULL, as under `si run`; profiles
+ * come as long as a runtime is open in the process.
+ *
+ * Call it on the thread that runs the state, early: before programs keep coroutine.resume or coroutine.wrap in locals.
+ * Attached again on another thread, a state belongs to that one from then on; no other thread may run it meanwhile.
+ * lua_close detaches by itself, on that thread. Finds the host's Lua as the dynamic linker does; a program that has Lua
+ * linked in statically and exports none of it uses SI_LUA_ATTACH instead. SI_EINVAL: no state, or of a Lua other than
+ * 5.4. SI_EUNAVAILABLE: Lua's functions or code were not found (si_lua_reason says what). SI_ELIMIT: 64 states are
+ * attached on this thread. SI_ENOMEM. Not from a signal handler.
+ */
+SI_API int si_lua_attach(si_runtime *runtime, struct lua_State *L);
+
+/** The same with the host's functions given; `functions` is copied. SI_EINVAL also for a size that does not fit. */
+SI_API int si_lua_attach_functions(si_runtime *runtime, struct lua_State *L, const si_lua_functions *functions);
+
+/** Puts everything back as it was. The thread of the state, or any while no thread runs it. SI_ENOTFOUND: was not
+ * attached. */
+SI_API int si_lua_detach(struct lua_State *L);
+
+/** Why the last si_lua_attach on this thread failed, or "". Static storage; this thread. */
+SI_API const char *si_lua_reason(void);
+
+/**
+ * For hosts that resume coroutines from C: around lua_resume(co, from, ...), with `from` NULL when C resumes. Two
+ * stores; nothing when `co` belongs to no attached state. Lua's own coroutine library needs neither.
+ */
+SI_API void si_lua_enter(struct lua_State *co, struct lua_State *from);
+SI_API void si_lua_leave(struct lua_State *co);
+
+/**
+ * A message handler for lua_pcall (a lua_CFunction): records the error with the Lua and C stack, grouped by where it
+ * was raised, and returns the error object as it is. Only for the outermost lua_pcall: one that handles errors as part
+ * of its work would count them all. The state must be attached, else nothing is recorded.
+ */
+SI_API int si_lua_error(struct lua_State *L);
+
+#if defined(__GNUC__)
+#define SI_LUA_VALUE_(name) (void (*)(void)) name,
+/** si_lua_attach with the functions that this very program is linked with. lua.h and lauxlib.h come first. */
+#define SI_LUA_ATTACH(runtime, L)                                                                                      \
+    __extension__({                                                                                                    \
+        static const si_lua_functions si_lua_here_ = {sizeof(si_lua_functions), sizeof(lua_Debug),                     \
+                                                      SI_LUA_FUNCTIONS(SI_LUA_VALUE_)};                                \
+        si_lua_attach_functions(runtime, L, &si_lua_here_);                                                            \
+    })
+#endif
+
 /* ---- Metrics of the program ---------------------------------------------------------------- */
 
 /** Sets a metric to `value`. Name as in OpenTelemetry ("queue.length"), at most 95 bytes. Lock-free; any thread. */

@@ -1,0 +1,84 @@
+/*
+ * The collector of attached states, as metrics: lua.gc.count, lua.gc.pause, lua.gc.cpu_fraction, lua.memory.usage.
+ *
+ * Cycles are counted by an object that nothing refers to and whose finalizer makes it ready for the next cycle. Time in
+ * the collector is what CPU samples find in it: nothing of the host's is timed. Host threads; in finalizers and in the
+ * tick's handler, so lock-free and without allocation.
+ */
+#include <string.h>
+
+#include "lua_vm.h"
+
+static const char cycle_type[] = "si.lua.cycle";
+
+#define SETTLED_NS 1000000000u /* metrics are set once a second of use */
+
+/* Of all threads, since the metrics were set last. */
+static _Atomic uint64_t cpu_ns, gc_ns, set_ns;
+static _Atomic uint32_t cycles;
+static _Atomic int64_t memory_bytes; /* of all attached states, as last read */
+
+void si__lua_read_memory(lua_attached *s, lua_State *L, int gone) {
+    const lua_library *l = s->library;
+    int64_t now = 0;
+    if (!gone) {
+        int kibibytes = l->lua_gc(L, LUA_GCCOUNT, 0), rest = l->lua_gc(L, LUA_GCCOUNTB, 0);
+        if (kibibytes < 0 || rest < 0) return; /* not told while a finalizer runs */
+        now = (int64_t)kibibytes * 1024 + rest;
+    }
+    int64_t sum = atomic_fetch_add_explicit(&memory_bytes, now - s->memory_bytes, memory_order_relaxed);
+    sum += now - s->memory_bytes;
+    s->memory_bytes = now;
+    si_gauge_set("lua.memory.usage", (double)sum);
+}
+
+void si__lua_count_tick(lua_attached *s, lua_State *L, uint64_t now_ns, uint64_t value_ns, int collecting) {
+    atomic_fetch_add_explicit(&cpu_ns, value_ns, memory_order_relaxed);
+    if (collecting) atomic_fetch_add_explicit(&gc_ns, value_ns, memory_order_relaxed);
+    uint64_t last = atomic_load_explicit(&set_ns, memory_order_relaxed);
+    if (now_ns - last < SETTLED_NS) return;
+    if (!atomic_compare_exchange_strong_explicit(&set_ns, &last, now_ns, memory_order_relaxed, memory_order_relaxed))
+        return;
+    if (s) si__lua_read_memory(s, L, 0);
+    uint64_t used = atomic_exchange_explicit(&cpu_ns, 0, memory_order_relaxed);
+    uint64_t collected = atomic_exchange_explicit(&gc_ns, 0, memory_order_relaxed);
+    uint32_t ended = atomic_exchange_explicit(&cycles, 0, memory_order_relaxed);
+    if (last == 0 || used == 0) return;
+    si_gauge_set("lua.gc.cpu_fraction", (double)collected / (double)used);
+    if (ended) si_gauge_set("lua.gc.pause", (double)collected / 1e9 / ended);
+}
+
+/* Where the collector's step lies shows when it calls this finalizer from the interpreter's loop. */
+static void find_step(lua_library *library) {
+    lua_thread *t = si__lua_here;
+    if (library->step.to || atomic_exchange_explicit(&t->busy, 1, memory_order_acquire)) return;
+    unsigned flags, frames = si__lua_walk_here(t, &flags);
+    si__lua_find_step(library, t->structure, frames);
+    atomic_store_explicit(&t->busy, 0, memory_order_release);
+}
+
+/* __gc of the object: once a cycle. [-0, +0, -] */
+static int cycle_ended(lua_State *L) {
+    lua_library *l = si__lua_library_around(__builtin_return_address(0));
+    lua_attached *s = l ? si__lua_state_of(l, L) : NULL;
+    if (!s) return 0; /* detached: the object goes */
+    atomic_fetch_add_explicit(&cycles, 1, memory_order_relaxed);
+    si_counter_add("lua.gc.count", 1);
+    find_step(l);
+    l->lua_getfield(L, LUA_REGISTRYINDEX, cycle_type);
+    l->lua_setmetatable(L, 1); /* to be finalized once more */
+    return 0;
+}
+
+void si__lua_watch_collector(lua_attached *s, lua_State *L) {
+    const lua_library *l = s->library;
+    l->lua_newuserdatauv(L, 0, 0);
+    l->lua_createtable(L, 0, 1);
+    l->lua_pushcclosure(L, cycle_ended, 0);
+    l->lua_setfield(L, -2, "__gc");
+    l->lua_pushvalue(L, -1);
+    l->lua_setfield(L, LUA_REGISTRYINDEX, cycle_type);
+    l->lua_setmetatable(L, -2);
+    l->lua_settop(L, -2);
+    si__lua_read_memory(s, L, 0);
+}
