@@ -105,6 +105,7 @@ EXPORT int signalfd(int fd, const sigset_t *mask, int flags) {
 EXPORT int dlclose(void *handle) {
     resolve();
     int rc = real_dlclose(handle);
+    si__hook_notice();
     si__region *region = si__probe_region();
     if (region) atomic_fetch_add_explicit(&region->modules_wanted, 1, memory_order_release);
     return rc;

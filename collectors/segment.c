@@ -1,9 +1,11 @@
 /*
- * Segments, handlers and calls: wall time of what the program marked. Host threads; lock-free, no allocation.
+ * Segments, handlers and calls: wall time of what the program marked. Host threads; lock-free, no allocation. Of
+ * handlers and calls the stacks are sampled too, where they stop.
  *
  * Without an open runtime a start is one load and a stop is one compare.
  */
 #include "collector.h"
+#include "native/call.h"
 #include "native/fork.h"
 #include "native/probe.h"
 #include "si/si.h"
@@ -23,19 +25,15 @@ static si__instrument *end(uint64_t start_ns, void **slot, uint64_t *duration_ns
     return instrument;
 }
 
-static void finish(uint64_t start_ns, void **slot) {
-    uint64_t duration_ns;
-    if (!*slot) return;
-    si__instrument *instrument = end(start_ns, slot, &duration_ns);
-    if (instrument) si__instrument_time(instrument, duration_ns);
-}
-
 void si_segment_start(si_segment *segment, const char *name) {
     begin(&segment->start_ns, &segment->slot, SI__INSTRUMENT_SEGMENT, name);
 }
 
 void si_segment_stop(si_segment *segment) {
-    finish(segment->start_ns, &segment->slot);
+    uint64_t duration_ns;
+    if (!segment->slot) return;
+    si__instrument *instrument = end(segment->start_ns, &segment->slot, &duration_ns);
+    if (instrument) si__instrument_time(instrument, duration_ns);
 }
 
 void si_handler_start(si_call *call, const char *pattern) {
@@ -49,6 +47,7 @@ void si_handler_stop(si_call *call, int status) {
     if (!instrument) return;
     if (status >= 500 && status < 600) atomic_fetch_add_explicit(&instrument->errors, 1, memory_order_relaxed);
     si__instrument_time(instrument, duration_ns);
+    si__call_sample(instrument, duration_ns, __builtin_return_address(0), 0);
 }
 
 static si__instrument_kind instrument_kind(si_call_kind kind) {
@@ -72,7 +71,12 @@ void si_call_start(si_call *call, si_call_kind kind, const char *what) {
 }
 
 void si_call_stop(si_call *call) {
-    finish(call->start_ns, &call->slot);
+    uint64_t duration_ns;
+    if (!call->slot) return;
+    si__instrument *instrument = end(call->start_ns, &call->slot, &duration_ns);
+    if (!instrument) return;
+    si__instrument_time(instrument, duration_ns);
+    si__call_sample(instrument, duration_ns, __builtin_return_address(0), 0);
 }
 
 /* Nothing to set up: the calls above look for the region themselves. */

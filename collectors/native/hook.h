@@ -21,15 +21,27 @@
 
 typedef struct si__hook {
     const char *name; /* of the function, as modules import it */
-    uintptr_t ours;
-    uintptr_t *real; /* where the real function is kept. *real 0: looked for in the loaded modules at every walk, and
-                        left alone until one of them defines it */
+    uintptr_t ours;   /* 0: nothing of ours stands in front of it, it is only looked for */
+    uintptr_t *real;  /* where the real function is kept. *real 0: looked for in the loaded modules at every walk, and
+                         left alone until one of them defines it */
 } si__hook;
+
+/* One loaded copy of a library whose functions are hooked. A process may hold several (two builds of libcurl, a private
+   libsqlite3), whose handles must not meet: each copy has a table, with functions of ours and real ones of its own. */
+typedef struct si__hook_copy {
+    uintptr_t base;     /* where the module is; 0: not loaded. The rest is the walker's */
+    const char *soname; /* in the module; NULL: none */
+    int seen, more;     /* more: a copy that there is no table for is loaded as well */
+} si__hook_copy;
 
 typedef struct si__hook_table {
     const si__hook *hooks;
     size_t count;
     int in_libc; /* 1: calls that libc makes to itself through its own table are hooked too */
+    /* NULL: the functions are hooked wherever they are imported. Else this table takes the next loaded module that
+       defines its first function, and hooks who is bound to that one; calls of the module to itself stay as they are.
+       Tables with the same first function stand for copies of one library: same hooks in the same order. */
+    si__hook_copy *copy;
 } si__hook_table;
 
 /*
@@ -39,11 +51,18 @@ typedef struct si__hook_table {
  */
 int si__hook_install(const si__hook_table *table);
 
+/* The same for several tables, in one walk. */
+int si__hook_install_all(const si__hook_table *const *tables, size_t count);
+
 /* Puts the real functions back. A call that is in one of ours right now ends there. */
 void si__hook_remove(const si__hook_table *table);
 
 /* Hooks modules loaded since. Returns 1 when modules were loaded or unloaded since the last call. */
 int si__hook_refresh(void);
+
+/* Preloaded: the same as si__hook_refresh, cheap when nothing was loaded or unloaded, and without ever waiting for
+   another thread. Host threads, where dl_iterate_phdr may be called; not in a signal handler. Keeps errno. */
+void si__hook_notice(void);
 
 /* Preloaded: finds the real functions behind the names that we export (RTLD_NEXT); leaves *real of those that do not
    exist. Before any wrapper runs; not in a signal handler. dlsym may allocate. */

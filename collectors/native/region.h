@@ -45,7 +45,7 @@ typedef enum si__event_type {
     SI__EVENT_WAIT = 6,  /* value: ns waited, count: waits that the sample stands for; detail: si__wait_category; text:
                             si__wait_text (native/wait_call.h) */
     SI__EVENT_CALL = 7,  /* value: ns, count: calls that the sample stands for; detail: si__instrument_kind; text: the
-                            instrument's name */
+                            instrument's name, NUL, nanoseconds of the call itself (8 bytes) */
 } si__event_type;
 #define SI__EVENT_LAST SI__EVENT_CALL
 
