@@ -127,11 +127,31 @@ static void on_custom_metric(void *arg, const char *name, double value) {
     put_metric(arg, name, "", value);
 }
 
+static void on_region_metric(void *arg, const char *name, const char *unit, double value) {
+    put_metric(arg, name, unit, value);
+}
+
+static void read_regions(si__agent *a, double elapsed_s) {
+    static const char *const longest[] = {"process.lock.longest_wait", "process.network.longest_wait",
+                                          "process.system.longest_wait", "process.channel.longest_wait"};
+    si__region_gains gains = {0};
+    si__stuck stuck = {0};
+    const si__metric_sink sink = {on_region_metric, a};
+    for (size_t i = 0; i < a->target_count; i++) si__target_metrics(a->targets[i], &gains, &stuck);
+    si__region_metrics_put(&gains, elapsed_s, &sink);
+    for (int c = 0; gains.waits && c < SI__WAIT_CATEGORIES; c++) put_metric(a, longest[c], "s", stuck.seconds[c]);
+    if (*stuck.words)
+        si__agent_status(a, "waits", "degraded", stuck.words);
+    else if (gains.waits)
+        si__agent_status(a, "waits", "on", "no thread waits for a lock for long");
+}
+
 void si__agent_read_metrics(si__agent *a) {
     if (a->now_ms - a->last_read_ms >= SECOND_MS) { /* a rate over less, in a flush or at the end, would be noise */
         size_t count;
         const si__reading *readings = si__meter_read(a->meter, clock_ns(CLOCK_MONOTONIC), &count);
         for (size_t i = 0; i < count; i++) put_metric(a, readings[i].name, readings[i].unit, readings[i].value);
+        read_regions(a, a->last_read_ms < 0 ? 0 : (double)(a->now_ms - a->last_read_ms) / 1000);
         a->last_read_ms = a->now_ms;
     }
     for (size_t i = 0; i < a->target_count; i++) si__target_tally(a->targets[i]);
@@ -213,7 +233,10 @@ static void every_second(si__agent *a) {
     int64_t due_ms = a->news && NEWS_MS < a->cadence.report_ms ? NEWS_MS : a->cadence.report_ms;
     if (a->now_ms - a->last_report_ms >= due_ms && !si__reporter_busy(a->reporter)) {
         a->news = 0;
-        for (size_t i = 0; i < a->target_count; i++) si__target_tally(a->targets[i]);
+        for (size_t i = 0; i < a->target_count; i++) {
+            si__target_tally(a->targets[i]);
+            si__target_waits(a->targets[i]);
+        }
         a->last_report_ms = a->now_ms;
         si__reporter_make(a->reporter, a->unix_ms, NULL, NULL);
     }

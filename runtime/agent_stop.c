@@ -110,6 +110,7 @@ void si__agent_flush(si__agent *a, void (*done)(void *arg), void *arg) {
     for (size_t i = 0; i < a->target_count; i++) {
         double fill;
         si__target_drain(a->targets[i], &fill);
+        si__target_waits(a->targets[i]);
     }
     si__agent_read_metrics(a);
     si__reporter_make(a->reporter, a->unix_ms, flush_upload, f);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../collectors/native/live.h"
+
 struct si__heap_live {
     si__region *region;
     uint64_t *serials; /* of the event that `nodes` is from; sparse, as the table is */
@@ -38,42 +40,34 @@ void si__heap_live_note(si__heap_live *live, const si__drained_event *event, uin
     if (event->detail >= live->used) live->used = event->detail + 1;
 }
 
-/* A consistent copy of an entry; 0: it is free, or changing right now. */
-static int read_entry(si__region *region, uint32_t index, uint64_t *serial, int64_t *bytes, uint64_t *objects_q16) {
-    si__live *entry = si__region_live(region, index);
-    uint64_t address = atomic_load_explicit(&entry->address, memory_order_acquire);
-    if (address < 2) return 0;
-    *serial = atomic_load_explicit(&entry->serial, memory_order_relaxed);
-    *bytes = atomic_load_explicit(&entry->bytes, memory_order_relaxed);
-    *objects_q16 = atomic_load_explicit(&entry->objects_q16, memory_order_relaxed);
-    atomic_thread_fence(memory_order_acquire);
-    return atomic_load_explicit(&entry->address, memory_order_relaxed) == address &&
-           atomic_load_explicit(&entry->serial, memory_order_relaxed) == *serial;
+typedef struct taking {
+    const si__heap_live *live;
+    si__profile *into;
+    uint64_t rest_q16; /* fractions of objects are carried on, so that the total is right */
+    size_t samples;
+} taking;
+
+static void take_entry(void *arg, const si__live_entry *entry) {
+    taking *t = arg;
+    uint32_t i = entry->index;
+    if (entry->bytes < 0 || entry->bytes > INT64_MAX / 2 || entry->objects_q16 > UINT64_MAX / 2) return; /* nonsense */
+    t->rest_q16 += entry->objects_q16;
+    uint32_t node = t->live->serials[i] == entry->serial ? t->live->nodes[i] : 0;
+    si__profile_add(t->into, node, entry->bytes, t->rest_q16 >> 16);
+    t->rest_q16 &= 0xffff;
+    t->samples++;
 }
 
 size_t si__heap_live_take(si__heap_live *live, si__profile *into) {
-    size_t samples = 0;
-    uint64_t rest_q16 = 0; /* fractions of objects are carried on, so that the total is right */
-    for (uint32_t i = 0; i < SI__LIVE_COUNT; i++) {
-        uint64_t serial, objects_q16;
-        int64_t bytes;
-        if (!read_entry(live->region, i, &serial, &bytes, &objects_q16)) continue;
-        if (bytes < 0 || bytes > INT64_MAX / 2 || objects_q16 > UINT64_MAX / 2) continue; /* nonsense */
-        rest_q16 += objects_q16;
-        si__profile_add(into, live->serials[i] == serial ? live->nodes[i] : 0, bytes, rest_q16 >> 16);
-        rest_q16 &= 0xffff;
-        samples++;
-    }
-    return samples;
+    taking t = {.live = live, .into = into};
+    si__live_each(live->region, take_entry, &t);
+    return t.samples;
 }
 
 si__node_list si__heap_live_nodes(si__heap_live *live) {
     for (uint32_t i = 0; i < live->used; i++) {
-        uint64_t serial, objects_q16;
-        int64_t bytes;
-        if (live->nodes[i] &&
-            (!read_entry(live->region, i, &serial, &bytes, &objects_q16) || serial != live->serials[i]))
-            live->nodes[i] = 0;
+        si__live_entry entry;
+        if (live->nodes[i] && !si__live_at(live->region, i, live->serials[i], &entry)) live->nodes[i] = 0;
     }
     return (si__node_list){live->nodes, live->used};
 }

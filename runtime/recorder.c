@@ -174,11 +174,12 @@ static void make_room(si__recorder *r) {
 
 static void record_sample(si__recorder *r, si__profile_type type, uint32_t node, const si__drained_event *event) {
     si__recorded_type *t = &r->types[type];
-    si__profile_add(t->now, node, event->value, event->count);
-    if (t->whole) si__profile_add(t->whole, node, event->value, event->count);
-    if (t->focus.profile) si__profile_add(t->focus.profile, node, event->value, event->count);
+    int64_t news = event->value - event->reported;
+    si__profile_add(t->now, node, news, event->count);
+    if (t->whole && !event->in_progress) si__profile_add(t->whole, node, event->value, event->count);
+    if (t->focus.profile) si__profile_add(t->focus.profile, node, news, event->count);
     uint64_t now_ns = si__recorder_clock_ns(); /* a time in the future would empty the ring */
-    si__profile_ring_add(t->ring, event->time_ns < now_ns ? event->time_ns : now_ns, node, event->value, event->count);
+    si__profile_ring_add(t->ring, event->time_ns < now_ns ? event->time_ns : now_ns, node, news, event->count);
 }
 
 static void record_allocation(si__recorder *r, si__source *source, uint32_t node, const si__drained_event *event) {

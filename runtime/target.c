@@ -27,6 +27,8 @@ struct si__target {
     char root[64];
     si__drain *drain;
     si__source *source; /* the recorder's */
+    si__waiting_threads *waits;
+    si__region_counts counts; /* as told last */
     si__space *space;
     si__module_list modules; /* as read last, and those unmapped since that old samples may lie in */
     /* one refresh at a time */
@@ -84,7 +86,9 @@ si__target *si__target_new(const si__target_parts *parts, pid_t pid, si__region 
     t->own = own;
     t->drain = si__drain_new(region);
     t->source = si__recorder_source_new(parts->recorder, region);
-    if (!t->drain || !t->source) {
+    t->waits = si__waiting_new(region, pid);
+    if (!t->drain || !t->source || !t->waits) {
+        si__waiting_free(t->waits);
         si__recorder_source_end(parts->recorder, t->source);
         if (t->drain) si__drain_free(t->drain);
         free(t);
@@ -207,7 +211,27 @@ void si__target_refresh(si__target *t, void (*ready)(void *arg), void *arg) {
 
 static void on_event(void *arg, const si__drained_event *event) {
     si__target *t = arg;
+    si__drained_event copy = *event;
+    if (copy.type == SI__EVENT_WAIT && copy.frame_count) si__waiting_ended(t->waits, &copy);
+    si__recorder_event(t->parts.recorder, t->source, t->space, &copy);
+}
+
+static void on_waiting(void *arg, const si__drained_event *event) {
+    si__target *t = arg;
     si__recorder_event(t->parts.recorder, t->source, t->space, event);
+}
+
+void si__target_waits(si__target *t) {
+    if (t->space) si__waiting_report(t->waits, 1, on_waiting, t);
+}
+
+void si__target_metrics(si__target *t, si__region_gains *gains, si__stuck *stuck) {
+    si__stuck own;
+    si__region_metrics_add(t->region, &t->counts, gains);
+    si__waiting_stuck(t->waits, &own);
+    if (own.seconds[SI__WAIT_LOCK] > stuck->seconds[SI__WAIT_LOCK]) memcpy(stuck->words, own.words, sizeof own.words);
+    for (int c = 0; c < SI__WAIT_CATEGORIES; c++)
+        if (own.seconds[c] > stuck->seconds[c]) stuck->seconds[c] = own.seconds[c];
 }
 
 /* The fullest ring's share. */
@@ -284,6 +308,8 @@ static void finish_end(si__target *t) {
     if (!t->space) t->space = si__space_new(t->parts.binaries, &nothing, t->root);
     si__target_drain(t, &fill);
     si__target_tally(t);
+    si__waiting_report(t->waits, 0, on_waiting, t);
+    si__waiting_free(t->waits);
     si__recorder_source_end(t->parts.recorder, t->source);
     if (t->space) si__space_free(t->space);
     si__module_list_free(&t->modules);

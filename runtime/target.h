@@ -14,7 +14,9 @@
 #include "../collectors/native/unwind.h"
 #include "profile/space.h"
 #include "recorder.h"
+#include "region_metrics.h"
 #include "sampler.h"
+#include "waiting.h"
 #include "worker.h"
 
 typedef struct si__target si__target;
@@ -43,6 +45,12 @@ void si__target_tally(si__target *target);
 
 /* About once a second: finds threads and modules that nobody told us of, where this process is the observed one. */
 void si__target_beat(si__target *target);
+
+/* Waits that go on right now: what has passed of them goes to the recorder. Before a report is cut. */
+void si__target_waits(si__target *target);
+
+/* Adds what the probe has counted since the last call. */
+void si__target_metrics(si__target *target, si__region_gains *gains, si__stuck *stuck);
 
 void si__target_rates(si__target *target, const si__rates *rates);
 pid_t si__target_pid(const si__target *target);

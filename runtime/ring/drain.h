@@ -31,11 +31,14 @@ typedef struct si__drained_event {
     int64_t value;
     uint32_t count;
     uint32_t detail; /* as in si__event; not checked */
-    unsigned flags; /* SI__STACK_*, SI__EVENT_* */
+    unsigned flags;  /* SI__STACK_*, SI__EVENT_* */
     unsigned frame_count;
     const uint64_t *pcs; /* leaf first */
     const char *text;    /* followed by a NUL that text_bytes does not count; errors: group NUL message */
     uint32_t text_bytes;
+    /* Waits that last (runtime/waiting.h); the drain leaves both 0. */
+    int64_t reported; /* part of the value that was recorded before */
+    int in_progress;  /* 1: the wait goes on */
 } si__drained_event;
 
 typedef void (*si__drain_event_fn)(void *arg, const si__drained_event *event);

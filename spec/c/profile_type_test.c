@@ -11,8 +11,10 @@
 
 #include <cmocka.h>
 
+#include "../../collectors/native/wait_call.h"
 #include "../../runtime/profile/resolve.h"
 #include "../../runtime/recorder.h"
+#include "../../runtime/waiting.h"
 
 static si__region *region;
 static int region_fd;
@@ -70,6 +72,7 @@ static void event(si__event_type type, uint32_t detail, uint64_t leaf, int64_t v
 /* As the probe enters a sampled allocation. */
 static void live(uint32_t index, uint64_t address, uint64_t serial, int64_t bytes, uint64_t objects_q16) {
     si__live *entry = si__region_live(region, index);
+    atomic_fetch_or(&region->live_chunks[0], 1); /* the first page of the table is in use */
     atomic_store(&entry->serial, serial);
     atomic_store(&entry->bytes, bytes);
     atomic_store(&entry->objects_q16, objects_q16);
@@ -243,6 +246,68 @@ static void calls_bring_the_stacks_they_came_from(void **state) {
     si__report_free(report);
 }
 
+static int64_t waited; /* what was recorded so far, of the regular profile and of the whole run */
+static int64_t waited_whole;
+
+static void add_waited(void *arg, const si__drained_event *e) {
+    (void)arg;
+    assert_int_equal(e->type, SI__EVENT_WAIT);
+    assert_int_equal(e->detail, SI__WAIT_LOCK);
+    waited += e->value - e->reported;
+    if (!e->in_progress) waited_whole += e->value;
+}
+
+/* As the probe publishes that slot 0 waits for a mutex since `since_ns`. */
+static void wait_since(uint32_t sequence, uint64_t since_ns) {
+    si__slot *slot = si__region_slot(region, 0);
+    si__wait_now *now = si__region_wait(region, 0);
+    atomic_store(&slot->tid, 4711);
+    atomic_store(&slot->state, SI__SLOT_LIVE);
+    strcpy(slot->name, "worker");
+    atomic_store(&region->slots_used, 1);
+    atomic_store(&now->tid, 4711);
+    atomic_store(&now->sequence, sequence);
+    atomic_store(&now->since_ns, since_ns);
+    atomic_store(&now->caller_pc, 0x5000);
+    atomic_store(&now->call, since_ns ? SI__CALL_pthread_mutex_lock : SI__CALL_NONE);
+}
+
+static void a_wait_that_lasts_is_seen_and_counted_once(void **state) {
+    (void)state;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t since = (uint64_t)(t.tv_sec - 40) * 1000000000; /* 40 s ago */
+    si__waiting_threads *waits = si__waiting_new(region, getpid());
+    si__stuck stuck;
+    waited = waited_whole = 0;
+    wait_since(8, since);
+    si__waiting_report(waits, 1, add_waited, NULL);
+    assert_true(waited >= 40000000000 && waited < 42000000000);
+    int64_t first = waited;
+    si__waiting_report(waits, 1, add_waited, NULL); /* the next report has the rest alone */
+    assert_true(waited >= first && waited < first + 1000000000);
+    si__waiting_stuck(waits, &stuck);
+    assert_true(stuck.seconds[SI__WAIT_LOCK] >= 40 && stuck.seconds[SI__WAIT_NETWORK] < 1);
+    assert_string_equal(stuck.words, "thread 4711 (worker) has waited 40 s in pthread_mutex_lock");
+
+    wait_since(8, 0); /* it ends, and its event comes */
+    const si__wait_text text = {.sequence = 8, .call = SI__CALL_pthread_mutex_lock};
+    si__drained_event end = {.type = SI__EVENT_WAIT,
+                             .value = 41000000000,
+                             .detail = SI__WAIT_LOCK,
+                             .text = (const char *)&text,
+                             .text_bytes = sizeof text};
+    si__waiting_ended(waits, &end);
+    add_waited(NULL, &end);
+    assert_int_equal(waited, 41000000000);
+    assert_int_equal(waited_whole, 41000000000);
+
+    wait_since(9, since + 30000000000); /* another one, that the process dies in */
+    si__waiting_report(waits, 0, add_waited, NULL);
+    assert_true(waited_whole >= 51000000000 && waited_whole < 53000000000);
+    si__waiting_free(waits);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(waits_go_to_their_category, set_up, tear_down),
@@ -250,6 +315,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_live_table_says_what_is_live, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_process_leaves_is_in_the_whole_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(live_samples_survive_a_full_stack_table, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_wait_that_lasts_is_seen_and_counted_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(calls_bring_the_stacks_they_came_from, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
