@@ -1,6 +1,6 @@
 /*
- * Delivery: takes messages from the store's outbox, asks the routing rules where they go, hands them to the sender, and
- * notes what became of them. What is silenced is held until the silence ends.
+ * Delivery: hands the messages that the rule engine makes of the outbox (dispatch.h) to the sender, and notes what
+ * became of them.
  *
  * Alerting thread only. A message counts as delivered when the receiver said so; after a restart everything else is
  * sent again.

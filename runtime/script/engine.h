@@ -27,9 +27,10 @@ typedef struct si__instance {
     int64_t fires_ms[SI__FLAP_FIRES];
     unsigned fire_count;
     int flapping;
-    int external;   /* somebody else's: external.c. No rule of ours moves it on */
-    int bare;       /* external, from a saved state: its texts come when it is heard of again */
-    char *silenced; /* who silenced it and why; NULL: nobody */
+    int external;             /* somebody else's: external.c. No rule of ours moves it on */
+    int bare;                 /* external, from a saved state: its texts come when it is heard of again */
+    int64_t outside_fired_ms; /* external: when it fired by the clock of whoever said so */
+    char *silenced;           /* who silenced it and why; NULL: nobody */
     int acked;
     int told;                   /* people were told that it fires */
     int64_t told_ms;            /* when last */
@@ -69,6 +70,7 @@ struct si__script {
     unsigned printed; /* lines since then */
     si__group *groups;
     size_t group_count;
+    int route_only;                    /* rules are not evaluated */
     struct si__held_silence *silences; /* silence.c */
     size_t silence_count;
     void (*on_notify)(void *arg, const char *destination, const si__alert *alerts, size_t count);

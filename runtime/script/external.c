@@ -105,10 +105,10 @@ int si__script_external_alert(si__script *script, const si__alert *alert) {
         if (!fresh) si__routing_restore(script, instance);
     }
     if (!firing) return resolve(script, instance, alert);
-    if (instance->alert.state != SI__ALERT_FIRING ||
-        (alert->fired_ms && alert->fired_ms > instance->alert.fired_ms && instance->alert.fired_ms)) {
+    if (instance->alert.state != SI__ALERT_FIRING || alert->fired_ms > instance->outside_fired_ms) {
         si__instance_fire(script, instance);
-        if (alert->fired_ms > 0 && alert->fired_ms <= script->now_ms) instance->alert.fired_ms = alert->fired_ms;
+        if (alert->fired_ms > 0 && alert->fired_ms < script->now_ms) instance->alert.fired_ms = alert->fired_ms;
+        instance->outside_fired_ms = alert->fired_ms;
     }
     return si__routing_listens(script, &instance->alert);
 }

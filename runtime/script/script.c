@@ -127,8 +127,10 @@ void si__script_tick(si__script *script, int64_t now_ms) {
     script->now_ms = now_ms;
     if (!script->set) return;
     if (!script->started_ms || script->started_ms > now_ms) script->started_ms = now_ms;
-    si__cadence_tick(script);
-    si__engine_tick(script);
+    if (!script->route_only) {
+        si__cadence_tick(script);
+        si__engine_tick(script);
+    }
     si__instances_tick(script);
     si__silences_tick(script);
     si__routing_tick(script);
@@ -143,6 +145,10 @@ void si__script_on_notify(si__script *script,
                           void *arg) {
     script->on_notify = on_notify;
     script->notify_arg = arg;
+}
+
+void si__script_route_only(si__script *script) {
+    script->route_only = 1;
 }
 
 int si__script_ack(si__script *script, const char *fingerprint, int acked) {

@@ -114,6 +114,9 @@ void si__script_on_notify(si__script *script,
                           void (*on_notify)(void *arg, const char *destination, const si__alert *alerts, size_t count),
                           void *arg);
 
+/* From now on rules are not evaluated: alerts come from outside, and the set only says who is told, and when. */
+void si__script_route_only(si__script *script);
+
 /* Alert states that must survive a restart. JSON text, malloc'ed by save. Load after si__script_load: alerts of rules
    that are not in force are dropped. 0, SI_ENOMEM, SI_EFORMAT or SI_ELIMIT (then nothing has changed). */
 int si__script_state_save(const si__script *script, char **out, size_t *length);

@@ -64,6 +64,7 @@ int si__script_state_save(const si__script *script, char **out, size_t *length) 
         if (!script->instances[i]->external) continue;
         si__json_object_begin(&w, NULL);
         si__json_put_string(&w, "fingerprint", script->instances[i]->alert.fingerprint);
+        si__json_put_int(&w, "outside_fired_ms", script->instances[i]->outside_fired_ms);
         put_told(&w, script->instances[i]);
         si__json_object_end(&w);
     }
@@ -129,8 +130,9 @@ static void restore_external(si__script *script, const si__json *saved, int64_t 
     const char *fingerprint = si__json_get_string(saved, "fingerprint", "");
     si__instance *instance;
     if (state < SI__ALERT_FIRING || strlen(fingerprint) != 32) return;
-    if (si__external_restore(script, fingerprint, &instance) == 0 && instance->bare)
-        restore_told(instance, saved, state, now_ms);
+    if (si__external_restore(script, fingerprint, &instance) || !instance->bare) return;
+    restore_told(instance, saved, state, now_ms);
+    instance->outside_fired_ms = si__json_get_integer(saved, "outside_fired_ms", 0);
 }
 
 int si__script_state_load(si__script *script, const char *text, size_t length, int64_t now_ms) {

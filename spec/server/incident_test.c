@@ -57,7 +57,8 @@ static void make(world *w, const server_answer *answers, unsigned count) {
     snprintf(w->channels, sizeof w->channels, "%s/channels.json", w->d.dir);
     assert_int_equal(mkdir(w->rules, 0700), 0);
     snprintf(path, sizeof path, "%s/routing.lua", w->rules);
-    put_file(path, "route { to = \"webhook:ops\", { match = { rule = \"quiet_*\" }, to = {} } }\n");
+    put_file(path, "route { to = \"webhook:ops\", wait = \"1s\", interval = \"1s\", { match = { rule = \"quiet_*\" }, "
+                   "to = {} } }\n");
     snprintf(path, sizeof path, "%s/agent_down.lua", w->rules);
     put_file(path, "rule \"agent_down\" { at = \"dashboard\", severity = \"critical\", every = \"1s\", keep = \"1s\", "
                    "grace = \"0s\",\n"
