@@ -188,11 +188,12 @@ void si__handle_sandwich(si__request *request) {
     si__selection selection;
     si__tree tree = {0};
     const char *function = si__request_argument(request, "function", "");
+    if (si__selection_of(request, &selection)) return;
     if (!*function) {
         si__answer_error(request, 400, "invalid", "A sandwich is of a function.", "function");
         return;
     }
-    if (si__selection_of(request, &selection) || si__selection_tree(request, &selection, &tree)) return;
+    if (si__selection_tree(request, &selection, &tree)) return;
     sandwich s = {.functions = si__functions_new(request->reader), .tree = &tree};
     if (s.functions) s.numbers = si__functions_of_tree(s.functions, tree.branches, tree.count);
     int failed = s.numbers ? walk(&s, function, si__request_argument(request, "module", "")) : SI_ENOMEM;

@@ -292,7 +292,35 @@ si__json *person_get(person *p, const char *path) {
     return json;
 }
 
-/* ---- Agents ---- */
+long person_status(person *p, const char *method, const char *path, const char *body) {
+    reply r = person_ask(p, method, path, body);
+    long status = r.status;
+    reply_free(&r);
+    return status;
+}
+
+void person_join(person *admin, person *p, const char *email, const char *role) {
+    char body[400];
+    snprintf(body, sizeof body, "{\"email\":\"%s\",\"role\":\"%s\"}", email, role);
+    reply r = person_ask(admin, "POST", "/users", body);
+    const char *token = strstr(r.body, "token=");
+    if (r.status != 201 || !token) fail("/users: %ld %s", r.status, r.body);
+    person_visit(p, admin->d);
+    snprintf(body, sizeof body, "{\"token\":\"%.64s\",\"name\":\"%s\",\"password\":\"%s\"}", token + 6, role,
+             PERSON_PASSWORD);
+    reply_free(&r);
+    long status = person_status(p, "POST", "/invite", body);
+    if (status != 200) fail("/invite: %ld", status);
+}
+
+/* ---- Agents and other programs ---- */
+
+reply key_ask(dashboard *d, const char *key, const char *method, const char *path, const void *body, size_t length) {
+    char url[4200], authorization[200];
+    snprintf(url, sizeof url, "%s/api/v1%s", d->url, path);
+    snprintf(authorization, sizeof authorization, "Authorization: Bearer %s", key);
+    return http(method, url, (const char *[]){authorization, NULL}, body, length);
+}
 
 long agent_send(dashboard *d, const char *key, const uint8_t *data, size_t length, char status_text[32]) {
     char url[100], authorization[200];

@@ -55,6 +55,14 @@ reply person_ask(person *p, const char *method, const char *path, const char *bo
 si__json *person_get(person *p, const char *path);
 si__json *reply_json(const reply *r);
 
+long person_status(person *p, const char *method, const char *path, const char *body); /* of the answer alone */
+/* Somebody new, invited by an admin, who accepts with the password `PERSON_PASSWORD`. */
+void person_join(person *admin, person *p, const char *email, const char *role);
+#define PERSON_PASSWORD "correct horse battery"
+
+/* A program with a key instead of a session. Path from /api/v1 on. */
+reply key_ask(dashboard *d, const char *key, const char *method, const char *path, const void *body, size_t length);
+
 /* What an agent sends; returns the status (0: no answer). status_text: "stored", "duplicate", or the error's code. */
 long agent_send(dashboard *d, const char *key, const uint8_t *data, size_t length, char status_text[32]);
 

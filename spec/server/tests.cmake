@@ -9,6 +9,7 @@ si_test(query_test server si_server_spec)
 si_test(incident_test server si_server_spec microhttpd)
 si_test(account_test server si_server_spec)
 si_test(store_test server si_server_spec)
+si_test(route_test server si_server_spec)
 if(TARGET dashboard_bench) # bench/dashboard_bench.c: what a dashboard costs, measured with the same server, people and reports
   target_compile_options(dashboard_bench PRIVATE -Wno-conversion)
   target_link_libraries(dashboard_bench PRIVATE si_server_spec)
