@@ -14,9 +14,13 @@
 
 #include "../../collectors/native/hello.h"
 #include "../../collectors/native/unwind.h"
-#include "../../runtime/ring/drain.h"
 
-enum { REGIONS_MAX = 512 };
+enum { REGIONS_MAX = 512, CALLS_MAX = 256 };
+
+typedef struct kept_call {
+    si__drained_event event;
+    char text[SI__NAME_BYTES + 16];
+} kept_call;
 
 struct preload_agent {
     char directory[64], path[80];
@@ -29,6 +33,8 @@ struct preload_agent {
     pid_t pids[REGIONS_MAX];
     unsigned count;
     preload_sums sums;
+    kept_call calls[CALLS_MAX];
+    unsigned call_count;
 };
 
 static void publish_tables(preload_agent *agent, si__region *region, pid_t pid) {
@@ -91,8 +97,20 @@ static void converse(preload_agent *agent, int socket) {
     send(socket, "1", 1, MSG_NOSIGNAL);
 }
 
+static void keep_call(preload_agent *agent, const si__drained_event *event) {
+    kept_call *call = &agent->calls[agent->call_count++ % CALLS_MAX];
+    call->event = *event;
+    if (call->event.text_bytes >= sizeof call->text) call->event.text_bytes = sizeof call->text - 1;
+    memcpy(call->text, event->text, call->event.text_bytes);
+    call->text[call->event.text_bytes] = '\0';
+    call->event.pcs = NULL;
+    call->event.text = call->text;
+}
+
 static void add(void *arg, const si__drained_event *event) {
-    preload_sums *sums = arg;
+    preload_agent *agent = arg;
+    preload_sums *sums = &agent->sums;
+    if (event->type == SI__EVENT_CALL) keep_call(agent, event);
     if (event->type == SI__EVENT_CPU) {
         sums->events++;
         sums->value_ns += (uint64_t)event->value;
@@ -111,7 +129,7 @@ static void add(void *arg, const si__drained_event *event) {
 
 static void drain_all(preload_agent *agent) {
     for (unsigned i = 0; i < agent->count; i++) {
-        si__drain_events(agent->drains[i], add, &agent->sums);
+        si__drain_events(agent->drains[i], add, agent);
         if (agent->publish &&
             atomic_load(&agent->regions[i]->modules_wanted) != atomic_load(&agent->regions[i]->modules_seen))
             publish_tables(agent, agent->regions[i], agent->pids[i]);
@@ -185,4 +203,16 @@ void preload_agent_free(preload_agent *agent) {
     unlink(agent->path);
     rmdir(agent->directory);
     free(agent);
+}
+
+void preload_agent_instruments(preload_agent *agent, si__drain_instrument_fn fn, void *arg) {
+    pthread_mutex_lock(&agent->lock);
+    for (unsigned i = 0; i < agent->count; i++) si__drain_instruments(agent->drains[i], fn, arg);
+    pthread_mutex_unlock(&agent->lock);
+}
+
+void preload_agent_calls(preload_agent *agent, si__drain_event_fn fn, void *arg) {
+    pthread_mutex_lock(&agent->lock);
+    for (unsigned i = 0; i < agent->call_count && i < CALLS_MAX; i++) fn(arg, &agent->calls[i].event);
+    pthread_mutex_unlock(&agent->lock);
 }

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../../runtime/ring/drain.h"
+
 typedef struct preload_agent preload_agent;
 
 typedef struct preload_sums {
@@ -27,6 +29,10 @@ preload_agent *preload_agent_new(int publish, int mute);
 const char *preload_agent_path(const preload_agent *agent);
 /* Takes what is left in all regions and adds everything up. */
 void preload_agent_sum(preload_agent *agent, preload_sums *out);
+/* What the instruments of all regions counted, since they were handed over. */
+void preload_agent_instruments(preload_agent *agent, si__drain_instrument_fn fn, void *arg);
+/* The last 256 events of calls, with their texts (frames are counted, not kept). */
+void preload_agent_calls(preload_agent *agent, si__drain_event_fn fn, void *arg);
 void preload_agent_free(preload_agent *agent);
 
 #endif
