@@ -267,8 +267,8 @@ static void keys_open_what_they_are_for_and_nothing_else(void **state) {
     }
     assert_int_equal(deploying, 3);
     assert_true(reading >= 18);
-    reply mark =
-        key_ask(&w->d, w->other_key, "POST", "/annotations", "{\"text\":\"x\",\"app\":\"shop\",\"env\":\"test\"}", 39);
+    static const char elsewhere[] = "{\"text\":\"x\",\"app\":\"shop\",\"env\":\"test\"}";
+    reply mark = key_ask(&w->d, w->other_key, "POST", "/annotations", elsewhere, strlen(elsewhere));
     assert_int_equal(mark.status, 403); /* of another application */
     reply_free(&mark);
 }
