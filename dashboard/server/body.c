@@ -8,12 +8,13 @@
 #include <string.h>
 #include <zstd.h>
 
-#define VERSION 1
+#include "rice.h"
+
+#define VERSION 2
 #define HAS_VALUES 0x80
 #define RAW_LIMIT ((size_t)256 << 20)
 
 struct si__body_codec {
-    ZSTD_CCtx *compress;
     ZSTD_DCtx *decompress;
     uint8_t *raw, *packed, *sorting, *decoded;
     size_t raw_bytes, packed_bytes, sorting_bytes, decoded_bytes;
@@ -38,16 +39,14 @@ struct si__sum {
 si__body_codec *si__body_codec_new(void) {
     si__body_codec *codec = calloc(1, sizeof *codec);
     if (!codec) return NULL;
-    codec->compress = ZSTD_createCCtx();
     codec->decompress = ZSTD_createDCtx();
-    if (codec->compress && codec->decompress) return codec;
+    if (codec->decompress) return codec;
     si__body_codec_free(codec);
     return NULL;
 }
 
 void si__body_codec_free(si__body_codec *codec) {
     if (!codec) return;
-    ZSTD_freeCCtx(codec->compress);
     ZSTD_freeDCtx(codec->decompress);
     free(codec->raw);
     free(codec->packed);
@@ -141,27 +140,26 @@ int si__body_encode(si__body_codec *codec, si__entry *entries, size_t count, con
     if (!is_sorted(entries, count) && sort_entries(codec, entries, count)) return SI_ENOMEM;
     count = join_equal(entries, count);
     if (count > RAW_LIMIT / 32) return SI_ENOMEM;
-    size_t most = 24 + count * 25, bound = ZSTD_compressBound(most); /* ids <= 5 bytes, counts and values <= 10 */
-    if (reserve(&codec->raw, &codec->raw_bytes, most) || reserve(&codec->packed, &codec->packed_bytes, bound))
-        return SI_ENOMEM;
+    size_t most = 32 + count * 3 * SI__RICE_MOST_BYTES;
+    if (reserve(&codec->packed, &codec->packed_bytes, most)) return SI_ENOMEM;
     uint64_t unit = 0; /* the value of one sample: with a fixed period all residues are zero */
     for (size_t i = 0; i < count && !unit; i++)
         if (entries[i].count && entries[i].value > 0) unit = (uint64_t)entries[i].value / entries[i].count;
     int has_values = 0;
     for (size_t i = 0; i < count; i++) has_values |= (uint64_t)entries[i].value != entries[i].count * unit;
-    uint8_t *at = codec->raw;
+    uint8_t *at = codec->packed;
     *at++ = (uint8_t)(VERSION | (has_values ? HAS_VALUES : 0));
     at = put_varint(put_varint(at, count), unit);
+    si__bits bits = {at, 0, 0};
+    si__rice ids = {0}, counts = {0}, values = {0};
     uint32_t before = 0;
-    for (size_t i = 0; i < count; before = entries[i++].node) at = put_varint(at, entries[i].node - before);
-    for (size_t i = 0; i < count; i++) at = put_varint(at, entries[i].count);
-    for (size_t i = 0; has_values && i < count; i++)
-        at = put_varint(at, zigzag((uint64_t)entries[i].value - entries[i].count * unit));
-    size_t packed = ZSTD_compressCCtx(codec->compress, codec->packed, codec->packed_bytes, codec->raw,
-                                      (size_t)(at - codec->raw), 3);
-    if (ZSTD_isError(packed)) return SI_ENOMEM;
+    for (size_t i = 0; i < count; before = entries[i++].node) {
+        si__rice_put(&bits, &ids, entries[i].node - before);
+        si__rice_put(&bits, &counts, entries[i].count - 1); /* 0 is rare, and wraps around */
+        if (has_values) si__rice_put(&bits, &values, zigzag((uint64_t)entries[i].value - entries[i].count * unit));
+    }
     *out = codec->packed;
-    *length = packed;
+    *length = (size_t)(si__bits_end(&bits) - codec->packed);
     return SI_OK;
 }
 
@@ -218,18 +216,24 @@ static const uint8_t *after(const uint8_t *at, const uint8_t *end, uint64_t coun
     return at;
 }
 
+static si__entry *decode_room(si__body_codec *codec, uint64_t count) {
+    if (reserve(&codec->decoded, &codec->decoded_bytes, (count + 1) * sizeof(si__entry))) return NULL;
+    return (si__entry *)(void *)codec->decoded;
+}
+
+/* Of version 1, in zstd: ids, counts and values as varints, a column after the other. */
 static int decode_columns(si__body_codec *codec, const uint8_t *at, const uint8_t *end, size_t *out_count) {
     if (at == end) return SI_EFORMAT;
     int has_values = *at & HAS_VALUES;
-    if ((*at++ & 0x7f) != VERSION) return SI_EFORMAT;
+    if ((*at++ & 0x7f) != 1) return SI_EFORMAT;
     uint64_t count, unit, word;
     if (!(at = get_varint(at, end, &count)) || !(at = get_varint(at, end, &unit))) return SI_EFORMAT;
     if (count > (size_t)(end - at)) return SI_EFORMAT;
     const uint8_t *ids = at, *counts = after(ids, end, count);
     const uint8_t *values = counts ? after(counts, end, count) : NULL;
     if (!values) return SI_EFORMAT;
-    if (reserve(&codec->decoded, &codec->decoded_bytes, (count + 1) * sizeof(si__entry))) return SI_ENOMEM;
-    si__entry *entries = (si__entry *)(void *)codec->decoded;
+    si__entry *entries = decode_room(codec, count);
+    if (!entries) return SI_ENOMEM;
     uint64_t node = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t samples;
@@ -248,13 +252,45 @@ static int decode_columns(si__body_codec *codec, const uint8_t *at, const uint8_
     return SI_OK;
 }
 
-int si__body_decode(si__body_codec *codec, const uint8_t *data, size_t length, const si__entry **out, size_t *count) {
+static int decode_zstd(si__body_codec *codec, const uint8_t *data, size_t length, size_t *count) {
     unsigned long long raw = ZSTD_getFrameContentSize(data, length);
     if (raw == ZSTD_CONTENTSIZE_ERROR || raw == ZSTD_CONTENTSIZE_UNKNOWN || raw > RAW_LIMIT) return SI_EFORMAT;
     if (reserve(&codec->raw, &codec->raw_bytes, (size_t)raw + 1)) return SI_ENOMEM;
     size_t got = ZSTD_decompressDCtx(codec->decompress, codec->raw, codec->raw_bytes, data, length);
     if (ZSTD_isError(got)) return SI_EFORMAT;
-    int failed = decode_columns(codec, codec->raw, codec->raw + got, count);
+    return decode_columns(codec, codec->raw, codec->raw + got, count);
+}
+
+static int decode_bits(si__body_codec *codec, const uint8_t *data, size_t length, size_t *out_count) {
+    if (reserve(&codec->raw, &codec->raw_bytes, length + SI__RICE_PADDING)) return SI_ENOMEM;
+    memcpy(codec->raw, data, length);
+    memset(codec->raw + length, 0, SI__RICE_PADDING);
+    const uint8_t *at = codec->raw + 1, *end = codec->raw + length;
+    int has_values = codec->raw[0] & HAS_VALUES;
+    uint64_t count, unit, node = 0;
+    if (!(at = get_varint(at, end, &count)) || !(at = get_varint(at, end, &unit))) return SI_EFORMAT;
+    if (count > (size_t)(end - at) * 4) return SI_EFORMAT; /* two bits each, at least */
+    si__entry *entries = decode_room(codec, count);
+    if (!entries) return SI_ENOMEM;
+    si__bit_reader bits = {at, 0, (uint64_t)(end - at) * 8};
+    si__rice ids = {0}, counts = {0}, values = {0};
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t gap, samples, residue = 0;
+        if (!si__rice_get(&bits, &ids, &gap) || !si__rice_get(&bits, &counts, &samples)) return SI_EFORMAT;
+        if (has_values && !si__rice_get(&bits, &values, &residue)) return SI_EFORMAT;
+        node += gap; /* wraps around at worst, and is checked next */
+        if (node >= SI__NODE_LIMIT) return SI_EFORMAT;
+        samples++;
+        entries[i] = (si__entry){(uint32_t)node, samples, (int64_t)(samples * unit + unzigzag(residue))};
+    }
+    *out_count = count;
+    return SI_OK;
+}
+
+int si__body_decode(si__body_codec *codec, const uint8_t *data, size_t length, const si__entry **out, size_t *count) {
+    if (length == 0) return SI_EFORMAT;
+    int failed =
+        (data[0] & 0x7f) == VERSION ? decode_bits(codec, data, length, count) : decode_zstd(codec, data, length, count);
     *out = (const si__entry *)(const void *)codec->decoded;
     return failed;
 }

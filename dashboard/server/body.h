@@ -1,9 +1,10 @@
 /*
- * The body of a stored profile: which nodes of the application's call tree have how much, as one compressed blob.
+ * The body of a stored profile: which nodes of the application's call tree have how much, as one blob of bits.
  *
- * Layout before zstd: version 1, varint n, varint unit, then three columns: n node ids as deltas (varint), n counts
- * (varint), n values as zigzag(value - count * unit) (varint; the column is left out when all are zero, flagged in the
- * version byte). Also the hash table in which bodies are added up. One owner, one thread.
+ * Layout: version 2 (with 0x80 when the third number is there), varint n, varint unit, then for each node, in Rice
+ * codes (rice.h): the gap to the node before, its count less one, and zigzag(value - count * unit) unless that is zero
+ * for all. Bodies of version 1, zstd frames (which begin with 0x28), are read too. Also the hash table in which bodies
+ * are added up. One owner, one thread.
  */
 #ifndef SI_SERVER_BODY_H
 #define SI_SERVER_BODY_H
