@@ -73,6 +73,8 @@ void si__self_start(si__server *server) {
     (void)server;
 }
 
+void si__self_report_now(void) {}
+
 void si__self_stop(void) {}
 
 #endif
