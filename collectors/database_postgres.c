@@ -89,7 +89,7 @@ static void *answered(const functions *lib, si__call_scope *scope, void *c, void
     uint64_t ns = si__call_leave(scope);
     int status = result && lib->PQresultStatus ? lib->PQresultStatus(result) : result ? 0 : FATAL_ERROR;
     if (status == COPY_IN || status == COPY_OUT || status == COPY_BOTH)
-        si__handle_push(si__handle_make(c, SI__HANDLE_POSTGRES), instrument, scope->start_ns);
+        si__handle_queue(si__handle_make(c, SI__HANDLE_POSTGRES), instrument, scope->start_ns);
     else
         si__call_count(instrument, ns, status == FATAL_ERROR || status == BAD_RESPONSE, caller, 0);
     errno = saved;
@@ -137,7 +137,7 @@ static void *on_PQexecPrepared(const functions *lib, const void *caller, SI__PAR
 static int sent(si__call_scope *scope, void *c, int ok, si__instrument *instrument) {
     int saved = errno;
     si__call_leave(scope);
-    if (ok) si__handle_push(si__handle_make(c, SI__HANDLE_POSTGRES), instrument, scope->start_ns);
+    if (ok) si__handle_queue(si__handle_make(c, SI__HANDLE_POSTGRES), instrument, scope->start_ns);
     errno = saved;
     return ok;
 }

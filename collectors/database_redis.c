@@ -184,7 +184,7 @@ static void *on_redisCommandArgv(const functions *lib, const void *caller, SI__P
 static int appended(si__call_scope *scope, void *c, int rc, si__instrument *instrument) {
     int saved = errno;
     si__call_leave(scope);
-    if (rc == 0) si__handle_push(si__handle_make(c, SI__HANDLE_REDIS), instrument, scope->start_ns);
+    if (rc == 0) si__handle_queue(si__handle_make(c, SI__HANDLE_REDIS), instrument, scope->start_ns);
     errno = saved;
     return rc;
 }

@@ -61,7 +61,7 @@ void si__handle_drop(si__handle *handle) {
     if (handle) atomic_store_explicit(&handle->key, 0, memory_order_release);
 }
 
-void si__handle_push(si__handle *handle, si__instrument *instrument, uint64_t now_ns) {
+void si__handle_queue(si__handle *handle, si__instrument *instrument, uint64_t now_ns) {
     uint32_t head = atomic_load_explicit(&handle->head, memory_order_relaxed);
     uint32_t queued = atomic_load_explicit(&handle->queued, memory_order_relaxed);
     if (queued == SI__HANDLE_QUEUE) {

@@ -38,7 +38,7 @@ si__handle *si__handle_make(const void *pointer, uint64_t what);
 void si__handle_drop(si__handle *handle);
 
 /* Commands in order. A full queue forgets its oldest. */
-void si__handle_push(si__handle *handle, si__instrument *instrument, uint64_t now_ns);
+void si__handle_queue(si__handle *handle, si__instrument *instrument, uint64_t now_ns);
 /* NULL: none waits. *since_ns: when it was pushed. */
 si__instrument *si__handle_pop(si__handle *handle, uint64_t *since_ns);
 
