@@ -131,7 +131,7 @@ static const char *command_of(const functions *lib, const void *bson) {
 }
 
 static void name_collection(const functions *lib, void *collection, char *out) {
-    si__handle *handle = si__handle_find(collection, SI__HANDLE_MONGO);
+    si__handle *handle = si__open_handle_find(collection, SI__HANDLE_MONGO);
     out[0] = '\0';
     if (handle)
         add(out, handle->name, 80);
@@ -154,7 +154,7 @@ static si__instrument *instrument_of_collection(const functions *lib, void *coll
 }
 
 static void *named(void *collection, const char *database, const char *name) {
-    si__handle *handle = collection && si__owner_region() ? si__handle_make(collection, SI__HANDLE_MONGO) : NULL;
+    si__handle *handle = collection && si__owner_region() ? si__open_handle_make(collection, SI__HANDLE_MONGO) : NULL;
     if (!handle) return collection;
     handle->name[0] = '\0';
     add(handle->name, database, 40);
@@ -176,7 +176,7 @@ static void *on_mongoc_database_get_collection(const functions *lib, const void 
 
 static void on_mongoc_collection_destroy(const functions *lib, const void *caller, void *c) {
     (void)caller;
-    si__handle_drop(si__handle_find(c, SI__HANDLE_MONGO));
+    si__open_handle_drop(si__open_handle_find(c, SI__HANDLE_MONGO));
     lib->mongoc_collection_destroy(c);
 }
 
@@ -226,8 +226,8 @@ static void *queried(si__call_scope *scope, void *cursor, si__instrument *instru
     int saved = errno;
     uint64_t ns = si__call_leave(scope);
     if (cursor) {
-        si__handle_drop(si__handle_find(cursor, SI__HANDLE_MONGO_CURSOR));
-        si__handle *handle = si__handle_make(cursor, SI__HANDLE_MONGO_CURSOR);
+        si__open_handle_drop(si__open_handle_find(cursor, SI__HANDLE_MONGO_CURSOR));
+        si__handle *handle = si__open_handle_make(cursor, SI__HANDLE_MONGO_CURSOR);
         atomic_store_explicit(&handle->instrument, instrument, memory_order_relaxed);
         spend(handle, ns);
     }
@@ -272,7 +272,7 @@ static void end_query(si__handle *handle, int failed, const void *caller) {
 }
 
 static _Bool on_mongoc_cursor_next(const functions *lib, const void *caller, void *c, const void **document) {
-    si__handle *handle = si__handle_find(c, SI__HANDLE_MONGO_CURSOR);
+    si__handle *handle = si__open_handle_find(c, SI__HANDLE_MONGO_CURSOR);
     si__call_scope scope;
     if (!handle || atomic_load_explicit(&handle->state, memory_order_relaxed) ||
         !si__call_enter(&scope, SI__INSTRUMENT_CALL_DOCUMENT))
@@ -287,9 +287,9 @@ static _Bool on_mongoc_cursor_next(const functions *lib, const void *caller, voi
 }
 
 static void on_mongoc_cursor_destroy(const functions *lib, const void *caller, void *c) {
-    si__handle *handle = c ? si__handle_find(c, SI__HANDLE_MONGO_CURSOR) : NULL;
+    si__handle *handle = c ? si__open_handle_find(c, SI__HANDLE_MONGO_CURSOR) : NULL;
     end_query(handle, 0, caller);
-    si__handle_drop(handle);
+    si__open_handle_drop(handle);
     lib->mongoc_cursor_destroy(c);
 }
 
@@ -298,7 +298,7 @@ static void on_mongoc_cursor_destroy(const functions *lib, const void *caller, v
 static void *bulk_made(const functions *lib, void *c, void *bulk) {
     int saved = errno;
     if (bulk && si__owner_region()) {
-        si__handle *handle = si__handle_make(bulk, SI__HANDLE_MONGO);
+        si__handle *handle = si__open_handle_make(bulk, SI__HANDLE_MONGO);
         name_collection(lib, c, handle->name);
     }
     errno = saved;
@@ -320,7 +320,7 @@ static void *on_mongoc_collection_create_bulk_operation(const functions *lib, co
 static uint32_t on_mongoc_bulk_operation_execute(const functions *lib, const void *caller, void *c, void *r, void *e) {
     si__call_scope scope;
     if (!si__call_enter(&scope, SI__INSTRUMENT_CALL_DOCUMENT)) return lib->mongoc_bulk_operation_execute(c, r, e);
-    const si__handle *handle = si__handle_find(c, SI__HANDLE_MONGO);
+    const si__handle *handle = si__open_handle_find(c, SI__HANDLE_MONGO);
     si__instrument *instrument = instrument_of(handle ? handle->name : "", "bulkWrite");
     uint32_t rc = lib->mongoc_bulk_operation_execute(c, r, e);
     int saved = errno;
@@ -331,7 +331,7 @@ static uint32_t on_mongoc_bulk_operation_execute(const functions *lib, const voi
 
 static void on_mongoc_bulk_operation_destroy(const functions *lib, const void *caller, void *c) {
     (void)caller;
-    si__handle_drop(c ? si__handle_find(c, SI__HANDLE_MONGO) : NULL);
+    si__open_handle_drop(c ? si__open_handle_find(c, SI__HANDLE_MONGO) : NULL);
     lib->mongoc_bulk_operation_destroy(c);
 }
 

@@ -82,7 +82,7 @@ static int asked(const functions *lib, si__call_scope *scope, void *c, int rc, s
                  const void *caller) {
     int saved = errno;
     uint64_t ns = si__call_leave(scope);
-    si__handle *handle = si__handle_make(c, SI__HANDLE_MYSQL);
+    si__handle *handle = si__open_handle_make(c, SI__HANDLE_MYSQL);
     end(handle, 0, caller); /* rows that nobody fetched */
     begin(handle, instrument, ns);
     if (rc || !lib->mysql_field_count || lib->mysql_field_count(c) == 0) end(handle, rc != 0, caller);
@@ -112,7 +112,7 @@ static int on_mysql_send_query(const functions *lib, const void *caller, void *c
     int rc = lib->mysql_send_query(c, sql, bytes);
     int saved = errno;
     uint64_t ns = si__call_leave(&scope);
-    si__handle *handle = si__handle_make(c, SI__HANDLE_MYSQL);
+    si__handle *handle = si__open_handle_make(c, SI__HANDLE_MYSQL);
     end(handle, 0, caller);
     begin(handle, instrument_named("", sql, bytes), ns);
     if (rc) end(handle, 1, caller);
@@ -121,7 +121,7 @@ static int on_mysql_send_query(const functions *lib, const void *caller, void *c
 }
 
 static signed char on_mysql_read_query_result(const functions *lib, const void *caller, void *c) {
-    si__handle *handle = si__handle_find(c, SI__HANDLE_MYSQL);
+    si__handle *handle = si__open_handle_find(c, SI__HANDLE_MYSQL);
     si__call_scope scope;
     if (!goes_on(handle) || !si__call_enter(&scope, SI__INSTRUMENT_CALL_SQL)) return lib->mysql_read_query_result(c);
     signed char rc = lib->mysql_read_query_result(c);
@@ -133,7 +133,7 @@ static signed char on_mysql_read_query_result(const functions *lib, const void *
 }
 
 static void *on_mysql_store_result(const functions *lib, const void *caller, void *c) {
-    si__handle *handle = si__handle_find(c, SI__HANDLE_MYSQL);
+    si__handle *handle = si__open_handle_find(c, SI__HANDLE_MYSQL);
     si__call_scope scope;
     if (!goes_on(handle) || !si__call_enter(&scope, SI__INSTRUMENT_CALL_SQL)) return lib->mysql_store_result(c);
     void *result = lib->mysql_store_result(c);
@@ -146,11 +146,11 @@ static void *on_mysql_store_result(const functions *lib, const void *caller, voi
 
 /* The rows come with mysql_fetch_row: what goes on is the result's from here on. */
 static void *on_mysql_use_result(const functions *lib, const void *caller, void *c) {
-    si__handle *handle = si__handle_find(c, SI__HANDLE_MYSQL);
+    si__handle *handle = si__open_handle_find(c, SI__HANDLE_MYSQL);
     void *result = lib->mysql_use_result(c);
     int saved = errno;
     if (result && goes_on(handle)) {
-        begin(si__handle_make(result, SI__HANDLE_MYSQL_RESULT),
+        begin(si__open_handle_make(result, SI__HANDLE_MYSQL_RESULT),
               atomic_load_explicit(&handle->instrument, memory_order_relaxed),
               atomic_load_explicit(&handle->spent_ns, memory_order_relaxed));
         atomic_store_explicit(&handle->since_ns, 0, memory_order_relaxed);
@@ -162,7 +162,7 @@ static void *on_mysql_use_result(const functions *lib, const void *caller, void 
 }
 
 static char **on_mysql_fetch_row(const functions *lib, const void *caller, void *result) {
-    si__handle *handle = si__handle_find(result, SI__HANDLE_MYSQL_RESULT);
+    si__handle *handle = si__open_handle_find(result, SI__HANDLE_MYSQL_RESULT);
     si__call_scope scope;
     if (!goes_on(handle) || !si__call_enter(&scope, SI__INSTRUMENT_CALL_SQL)) return lib->mysql_fetch_row(result);
     char **row = lib->mysql_fetch_row(result);
@@ -174,16 +174,16 @@ static char **on_mysql_fetch_row(const functions *lib, const void *caller, void 
 }
 
 static void on_mysql_free_result(const functions *lib, const void *caller, void *result) {
-    si__handle *handle = si__handle_find(result, SI__HANDLE_MYSQL_RESULT);
+    si__handle *handle = si__open_handle_find(result, SI__HANDLE_MYSQL_RESULT);
     end(handle, 0, caller); /* before the address can be another result's */
-    si__handle_drop(handle);
+    si__open_handle_drop(handle);
     lib->mysql_free_result(result);
 }
 
 static void on_mysql_close(const functions *lib, const void *caller, void *c) {
-    si__handle *handle = si__handle_find(c, SI__HANDLE_MYSQL);
+    si__handle *handle = si__open_handle_find(c, SI__HANDLE_MYSQL);
     end(handle, 0, caller);
-    si__handle_drop(handle);
+    si__open_handle_drop(handle);
     lib->mysql_close(c);
 }
 
@@ -197,7 +197,7 @@ static int on_mysql_stmt_prepare(const functions *lib, const void *caller, void 
     int saved = errno;
     uint64_t ns = si__call_leave(&scope);
     size_t length = bytes == (unsigned long)-1 && sql ? strlen(sql) : bytes;
-    si__handle *handle = si__handle_make(s, SI__HANDLE_MYSQL_STATEMENT);
+    si__handle *handle = si__open_handle_make(s, SI__HANDLE_MYSQL_STATEMENT);
     end(handle, 0, caller);
     atomic_store_explicit(&handle->instrument, instrument_named("", sql, length), memory_order_relaxed);
     si__call_count(instrument_named("PREPARE ", sql, length), ns, rc != 0, caller, 0);
@@ -211,7 +211,7 @@ static int on_mysql_stmt_execute(const functions *lib, const void *caller, void 
     int rc = lib->mysql_stmt_execute(s);
     int saved = errno;
     uint64_t ns = si__call_leave(&scope);
-    si__handle *handle = si__handle_make(s, SI__HANDLE_MYSQL_STATEMENT);
+    si__handle *handle = si__open_handle_make(s, SI__HANDLE_MYSQL_STATEMENT);
     end(handle, 0, caller);
     si__instrument *known = atomic_load_explicit(&handle->instrument, memory_order_relaxed);
     if (!si__instrument_valid(known)) known = si__call_instrument(SI__INSTRUMENT_CALL_SQL, "EXECUTE ?");
@@ -222,7 +222,7 @@ static int on_mysql_stmt_execute(const functions *lib, const void *caller, void 
 }
 
 static int on_mysql_stmt_store_result(const functions *lib, const void *caller, void *s) {
-    si__handle *handle = si__handle_find(s, SI__HANDLE_MYSQL_STATEMENT);
+    si__handle *handle = si__open_handle_find(s, SI__HANDLE_MYSQL_STATEMENT);
     si__call_scope scope;
     if (!goes_on(handle) || !si__call_enter(&scope, SI__INSTRUMENT_CALL_SQL)) return lib->mysql_stmt_store_result(s);
     int rc = lib->mysql_stmt_store_result(s);
@@ -234,7 +234,7 @@ static int on_mysql_stmt_store_result(const functions *lib, const void *caller, 
 }
 
 static int on_mysql_stmt_fetch(const functions *lib, const void *caller, void *s) {
-    si__handle *handle = si__handle_find(s, SI__HANDLE_MYSQL_STATEMENT);
+    si__handle *handle = si__open_handle_find(s, SI__HANDLE_MYSQL_STATEMENT);
     si__call_scope scope;
     if (!goes_on(handle) || !si__call_enter(&scope, SI__INSTRUMENT_CALL_SQL)) return lib->mysql_stmt_fetch(s);
     int rc = lib->mysql_stmt_fetch(s);
@@ -246,14 +246,14 @@ static int on_mysql_stmt_fetch(const functions *lib, const void *caller, void *s
 }
 
 static signed char on_mysql_stmt_free_result(const functions *lib, const void *caller, void *s) {
-    end(si__handle_find(s, SI__HANDLE_MYSQL_STATEMENT), 0, caller);
+    end(si__open_handle_find(s, SI__HANDLE_MYSQL_STATEMENT), 0, caller);
     return lib->mysql_stmt_free_result(s);
 }
 
 static signed char on_mysql_stmt_close(const functions *lib, const void *caller, void *s) {
-    si__handle *handle = si__handle_find(s, SI__HANDLE_MYSQL_STATEMENT);
+    si__handle *handle = si__open_handle_find(s, SI__HANDLE_MYSQL_STATEMENT);
     end(handle, 0, caller);
-    si__handle_drop(handle);
+    si__open_handle_drop(handle);
     return lib->mysql_stmt_close(s);
 }
 

@@ -70,12 +70,12 @@ static uint64_t prepared_as(const char *name) {
 }
 
 static void note_prepared(void *c, const char *name, const char *sql) {
-    si__handle *handle = si__handle_make(c, prepared_as(name));
+    si__handle *handle = si__open_handle_make(c, prepared_as(name));
     atomic_store_explicit(&handle->instrument, instrument_named("", sql), memory_order_relaxed);
 }
 
 static si__instrument *instrument_prepared(void *c, const char *name) {
-    si__handle *handle = si__handle_find(c, prepared_as(name));
+    si__handle *handle = si__open_handle_find(c, prepared_as(name));
     si__instrument *known = handle ? atomic_load_explicit(&handle->instrument, memory_order_relaxed) : NULL;
     return si__instrument_valid(known) ? known : si__call_instrument(SI__INSTRUMENT_CALL_SQL, "EXECUTE ?");
 }
@@ -89,7 +89,7 @@ static void *answered(const functions *lib, si__call_scope *scope, void *c, void
     uint64_t ns = si__call_leave(scope);
     int status = result && lib->PQresultStatus ? lib->PQresultStatus(result) : result ? 0 : FATAL_ERROR;
     if (status == COPY_IN || status == COPY_OUT || status == COPY_BOTH)
-        si__handle_queue(si__handle_make(c, SI__HANDLE_POSTGRES), instrument, scope->start_ns);
+        si__open_handle_queue(si__open_handle_make(c, SI__HANDLE_POSTGRES), instrument, scope->start_ns);
     else
         si__call_count(instrument, ns, status == FATAL_ERROR || status == BAD_RESPONSE, caller, 0);
     errno = saved;
@@ -99,7 +99,7 @@ static void *answered(const functions *lib, si__call_scope *scope, void *c, void
 /* A call that waits for its answer gives up what was under way on the connection. */
 static int enter(si__call_scope *scope, void *c) {
     if (!si__call_enter(scope, SI__INSTRUMENT_CALL_SQL)) return 0;
-    si__handle_drop(si__handle_find(c, SI__HANDLE_POSTGRES));
+    si__open_handle_drop(si__open_handle_find(c, SI__HANDLE_POSTGRES));
     return 1;
 }
 
@@ -137,7 +137,7 @@ static void *on_PQexecPrepared(const functions *lib, const void *caller, SI__PAR
 static int sent(si__call_scope *scope, void *c, int ok, si__instrument *instrument) {
     int saved = errno;
     si__call_leave(scope);
-    if (ok) si__handle_queue(si__handle_make(c, SI__HANDLE_POSTGRES), instrument, scope->start_ns);
+    if (ok) si__open_handle_queue(si__open_handle_make(c, SI__HANDLE_POSTGRES), instrument, scope->start_ns);
     errno = saved;
     return ok;
 }
@@ -178,7 +178,7 @@ static int on_PQsendQueryPrepared(const functions *lib, const void *caller, SI__
 /* Whether `result` ends what was sent: rows that come one by one and COPY do not. `since_ns` 1: something ended since
    the last NULL, which separates queries. */
 static void arrived(const functions *lib, void *c, const void *result, const void *caller) {
-    si__handle *handle = si__handle_find(c, SI__HANDLE_POSTGRES);
+    si__handle *handle = si__open_handle_find(c, SI__HANDLE_POSTGRES);
     int status = result && lib->PQresultStatus ? lib->PQresultStatus(result) : 0;
     if (!handle) return;
     if (result && (status == SINGLE_TUPLE || status == COPY_IN || status == COPY_OUT || status == COPY_BOTH)) return;
@@ -186,7 +186,7 @@ static void arrived(const functions *lib, void *c, const void *result, const voi
     atomic_store_explicit(&handle->since_ns, result != NULL, memory_order_relaxed);
     if (ended) return; /* a further result of the same query, or the NULL behind it */
     uint64_t since_ns, now_ns = si__now_ns();
-    si__instrument *instrument = si__handle_pop(handle, &since_ns);
+    si__instrument *instrument = si__open_handle_pop(handle, &since_ns);
     if (instrument)
         si__call_count(instrument, now_ns > since_ns ? now_ns - since_ns : 1,
                        status == FATAL_ERROR || status == BAD_RESPONSE, caller, 0);
@@ -207,7 +207,7 @@ static void *on_PQgetResult(const functions *lib, const void *caller, void *c) {
 
 static void on_PQfinish(const functions *lib, const void *caller, void *c) {
     (void)caller;
-    si__handle_drop(si__handle_find(c, SI__HANDLE_POSTGRES));
+    si__open_handle_drop(si__open_handle_find(c, SI__HANDLE_POSTGRES));
     lib->PQfinish(c);
 }
 

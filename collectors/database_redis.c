@@ -184,7 +184,7 @@ static void *on_redisCommandArgv(const functions *lib, const void *caller, SI__P
 static int appended(si__call_scope *scope, void *c, int rc, si__instrument *instrument) {
     int saved = errno;
     si__call_leave(scope);
-    if (rc == 0) si__handle_queue(si__handle_make(c, SI__HANDLE_REDIS), instrument, scope->start_ns);
+    if (rc == 0) si__open_handle_queue(si__open_handle_make(c, SI__HANDLE_REDIS), instrument, scope->start_ns);
     errno = saved;
     return rc;
 }
@@ -216,13 +216,13 @@ static int on_redisAppendFormattedCommand(const functions *lib, const void *call
 
 /* What nobody appended is a message of a subscription: waiting for it is no call. */
 static int on_redisGetReply(const functions *lib, const void *caller, void *c, void **reply) {
-    si__handle *handle = si__handle_find(c, SI__HANDLE_REDIS);
+    si__handle *handle = si__open_handle_find(c, SI__HANDLE_REDIS);
     si__call_scope scope;
     if (!handle || !si__call_enter(&scope, SI__INSTRUMENT_CALL_CACHE)) return lib->redisGetReply(c, reply);
     int rc = lib->redisGetReply(c, reply);
     int saved = errno;
     uint64_t since_ns, ns = si__call_leave(&scope);
-    si__instrument *instrument = si__handle_pop(handle, &since_ns);
+    si__instrument *instrument = si__open_handle_pop(handle, &since_ns);
     if (instrument) si__call_count(instrument, ns, rc != 0 || (reply && is_error(*reply)), caller, 0);
     errno = saved;
     return rc;
@@ -230,7 +230,7 @@ static int on_redisGetReply(const functions *lib, const void *caller, void *c, v
 
 static void on_redisFree(const functions *lib, const void *caller, void *c) {
     (void)caller;
-    si__handle_drop(c ? si__handle_find(c, SI__HANDLE_REDIS) : NULL);
+    si__open_handle_drop(c ? si__open_handle_find(c, SI__HANDLE_REDIS) : NULL);
     lib->redisFree(c);
 }
 

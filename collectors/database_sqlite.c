@@ -70,7 +70,7 @@ static int on_sqlite3_step(const functions *lib, const void *caller, void *state
     int rc = lib->sqlite3_step(statement);
     int saved = errno;
     uint64_t ns = si__call_leave(&scope);
-    si__handle *handle = si__handle_make(statement, SI__HANDLE_SQLITE);
+    si__handle *handle = si__open_handle_make(statement, SI__HANDLE_SQLITE);
     name_it(lib, handle, statement);
     spend(handle, ns);
     atomic_store_explicit(&handle->since_ns, 1, memory_order_relaxed);
@@ -81,7 +81,7 @@ static int on_sqlite3_step(const functions *lib, const void *caller, void *state
 
 /* What its end takes belongs to an execution that still goes on. */
 static int on_sqlite3_reset(const functions *lib, const void *caller, void *statement) {
-    si__handle *handle = statement ? si__handle_find(statement, SI__HANDLE_SQLITE) : NULL;
+    si__handle *handle = statement ? si__open_handle_find(statement, SI__HANDLE_SQLITE) : NULL;
     int runs = handle && atomic_load_explicit(&handle->since_ns, memory_order_relaxed) != 0;
     si__call_scope scope;
     if (!runs || !si__call_enter(&scope, SI__INSTRUMENT_CALL_SQL)) return lib->sqlite3_reset(statement);
@@ -95,13 +95,13 @@ static int on_sqlite3_reset(const functions *lib, const void *caller, void *stat
 
 /* Afterwards the address may be another thread's statement: what is known is taken out before. */
 static int on_sqlite3_finalize(const functions *lib, const void *caller, void *statement) {
-    si__handle *handle = statement ? si__handle_find(statement, SI__HANDLE_SQLITE) : NULL;
+    si__handle *handle = statement ? si__open_handle_find(statement, SI__HANDLE_SQLITE) : NULL;
     if (!handle) return lib->sqlite3_finalize(statement);
     si__instrument *instrument = atomic_load_explicit(&handle->instrument, memory_order_relaxed);
     uint64_t spent_ns = atomic_load_explicit(&handle->spent_ns, memory_order_relaxed);
     int runs = atomic_load_explicit(&handle->since_ns, memory_order_relaxed) != 0;
     si__call_scope scope;
-    si__handle_drop(handle);
+    si__open_handle_drop(handle);
     if (!runs || !si__call_enter(&scope, SI__INSTRUMENT_CALL_SQL)) return lib->sqlite3_finalize(statement);
     int rc = lib->sqlite3_finalize(statement);
     int saved = errno;
@@ -115,8 +115,8 @@ static int prepared(si__call_scope *scope, int rc, void **out) {
     int saved = errno;
     uint64_t ns = si__call_leave(scope);
     if (rc == OK && out && *out) {
-        si__handle_drop(si__handle_find(*out, SI__HANDLE_SQLITE));
-        spend(si__handle_make(*out, SI__HANDLE_SQLITE), ns);
+        si__open_handle_drop(si__open_handle_find(*out, SI__HANDLE_SQLITE));
+        spend(si__open_handle_make(*out, SI__HANDLE_SQLITE), ns);
     }
     errno = saved;
     return rc;

@@ -75,7 +75,8 @@ static int on_curl_multi_add_handle(const functions *lib, const void *caller, vo
     int saved = errno;
     si__call_leave(&scope);
     if (result == 0)
-        atomic_store_explicit(&si__handle_make(easy, HANDLE_TRANSFER)->since_ns, scope.start_ns, memory_order_relaxed);
+        atomic_store_explicit(&si__open_handle_make(easy, HANDLE_TRANSFER)->since_ns, scope.start_ns,
+                              memory_order_relaxed);
     errno = saved;
     return result;
 }
@@ -83,17 +84,17 @@ static int on_curl_multi_add_handle(const functions *lib, const void *caller, vo
 /* Taken out before it was done: no call. */
 static int on_curl_multi_remove_handle(const functions *lib, const void *caller, void *multi, void *easy) {
     (void)caller;
-    si__handle_drop(easy ? si__handle_find(easy, HANDLE_TRANSFER) : NULL);
+    si__open_handle_drop(easy ? si__open_handle_find(easy, HANDLE_TRANSFER) : NULL);
     return lib->curl_multi_remove_handle(multi, easy);
 }
 
 static message *on_curl_multi_info_read(const functions *lib, const void *caller, void *multi, int *left) {
     message *told = lib->curl_multi_info_read(multi, left);
-    si__handle *handle = told && told->kind == MESSAGE_DONE ? si__handle_find(told->easy, HANDLE_TRANSFER) : NULL;
+    si__handle *handle = told && told->kind == MESSAGE_DONE ? si__open_handle_find(told->easy, HANDLE_TRANSFER) : NULL;
     if (!handle) return told;
     int saved = errno;
     uint64_t since_ns = atomic_load_explicit(&handle->since_ns, memory_order_relaxed), now_ns = si__now_ns();
-    si__handle_drop(handle);
+    si__open_handle_drop(handle);
     count(lib, told->easy, told->data.result, now_ns > since_ns ? now_ns - since_ns : 1, caller);
     errno = saved;
     return told;
@@ -101,7 +102,7 @@ static message *on_curl_multi_info_read(const functions *lib, const void *caller
 
 static void on_curl_easy_cleanup(const functions *lib, const void *caller, void *easy) {
     (void)caller;
-    si__handle_drop(easy ? si__handle_find(easy, HANDLE_TRANSFER) : NULL);
+    si__open_handle_drop(easy ? si__open_handle_find(easy, HANDLE_TRANSFER) : NULL);
     lib->curl_easy_cleanup(easy);
 }
 

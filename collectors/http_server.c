@@ -76,7 +76,7 @@ static void returned(const site *at, si__handle *request, const char *method, co
     if (!(state & QUEUED) && result) return; /* it will be called again */
     char name[SI__NAME_BYTES];
     si__pattern_path(method, url, name);
-    si__handle_drop(request);
+    si__open_handle_drop(request);
     si__call_count(si__call_instrument(SI__INSTRUMENT_HANDLER, name), spent_ns,
                    !(state & QUEUED) || (status >= 500 && status < 600), caller, (uint64_t)(uintptr_t)at->fn);
 }
@@ -87,8 +87,9 @@ static int on_access(void *arg, void *connection, const char *url, const char *m
     si__call_scope scope;
     if (!si__call_enter(&scope, SI__INSTRUMENT_HANDLER))
         return at->fn(at->arg, connection, url, method, version, data, data_bytes, kept);
-    if (kept && !*kept) si__handle_drop(si__handle_find(connection, HANDLE_REQUEST)); /* of a request that broke off */
-    si__handle *request = si__handle_make(connection, HANDLE_REQUEST);
+    if (kept && !*kept)
+        si__open_handle_drop(si__open_handle_find(connection, HANDLE_REQUEST)); /* of a request that broke off */
+    si__handle *request = si__open_handle_make(connection, HANDLE_REQUEST);
     uint64_t waited_ns = suspended_ns(request, scope.start_ns);
     int result = at->fn(at->arg, connection, url, method, version, data, data_bytes, kept);
     int saved = errno;
@@ -100,14 +101,14 @@ static int on_access(void *arg, void *connection, const char *url, const char *m
 static int on_MHD_queue_response(const functions *lib, const void *caller, void *connection, unsigned status,
                                  void *response) {
     int result = lib->MHD_queue_response(connection, status, response);
-    si__handle *request = result ? si__handle_find(connection, HANDLE_REQUEST) : NULL;
+    si__handle *request = result ? si__open_handle_find(connection, HANDLE_REQUEST) : NULL;
     (void)caller;
     if (request) atomic_store_explicit(&request->state, QUEUED | (status & 0xffff), memory_order_relaxed);
     return result;
 }
 
 static void on_MHD_suspend_connection(const functions *lib, const void *caller, void *connection) {
-    si__handle *request = si__handle_find(connection, HANDLE_REQUEST);
+    si__handle *request = si__open_handle_find(connection, HANDLE_REQUEST);
     (void)caller;
     /* Before it is: another thread may resume it at once. */
     if (request) atomic_store_explicit(&request->since_ns, si__now_ns(), memory_order_relaxed);

@@ -14,7 +14,7 @@ static uint64_t key_of(const void *pointer, uint64_t what) {
     return key ? key : 1;
 }
 
-si__handle *si__handle_find(const void *pointer, uint64_t what) {
+si__handle *si__open_handle_find(const void *pointer, uint64_t what) {
     uint64_t key = key_of(pointer, what);
     si__handle *set = handles[key % SETS];
     for (int i = 0; i < WAYS; i++)
@@ -33,11 +33,11 @@ static void clear(si__handle *handle) {
 }
 
 /* A free entry, or the one made first; claimed by its key, so that nobody else takes it too. */
-si__handle *si__handle_make(const void *pointer, uint64_t what) {
+si__handle *si__open_handle_make(const void *pointer, uint64_t what) {
     uint64_t key = key_of(pointer, what);
     si__handle *set = handles[key % SETS];
     for (;;) {
-        si__handle *oldest = &set[0], *there = si__handle_find(pointer, what);
+        si__handle *oldest = &set[0], *there = si__open_handle_find(pointer, what);
         if (there) return there;
         uint64_t first = UINT64_MAX;
         for (int i = 0; i < WAYS; i++) {
@@ -57,11 +57,11 @@ si__handle *si__handle_make(const void *pointer, uint64_t what) {
     }
 }
 
-void si__handle_drop(si__handle *handle) {
+void si__open_handle_drop(si__handle *handle) {
     if (handle) atomic_store_explicit(&handle->key, 0, memory_order_release);
 }
 
-void si__handle_queue(si__handle *handle, si__instrument *instrument, uint64_t now_ns) {
+void si__open_handle_queue(si__handle *handle, si__instrument *instrument, uint64_t now_ns) {
     uint32_t head = atomic_load_explicit(&handle->head, memory_order_relaxed);
     uint32_t queued = atomic_load_explicit(&handle->queued, memory_order_relaxed);
     if (queued == SI__HANDLE_QUEUE) {
@@ -75,7 +75,7 @@ void si__handle_queue(si__handle *handle, si__instrument *instrument, uint64_t n
     atomic_store_explicit(&handle->queued, queued + 1, memory_order_relaxed);
 }
 
-si__instrument *si__handle_pop(si__handle *handle, uint64_t *since_ns) {
+si__instrument *si__open_handle_pop(si__handle *handle, uint64_t *since_ns) {
     uint32_t head = atomic_load_explicit(&handle->head, memory_order_relaxed);
     uint32_t queued = atomic_load_explicit(&handle->queued, memory_order_relaxed);
     if (queued == 0) return NULL;

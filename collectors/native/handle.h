@@ -29,17 +29,17 @@ typedef struct si__handle {
 } si__handle;
 
 /* `what` tells apart uses of one address. NULL: it is not in the table. */
-si__handle *si__handle_find(const void *pointer, uint64_t what);
+si__handle *si__open_handle_find(const void *pointer, uint64_t what);
 
 /* Found, or made anew and empty. Never NULL. */
-si__handle *si__handle_make(const void *pointer, uint64_t what);
+si__handle *si__open_handle_make(const void *pointer, uint64_t what);
 
 /* Forgets it. NULL is allowed. */
-void si__handle_drop(si__handle *handle);
+void si__open_handle_drop(si__handle *handle);
 
 /* Commands in order. A full queue forgets its oldest. */
-void si__handle_queue(si__handle *handle, si__instrument *instrument, uint64_t now_ns);
+void si__open_handle_queue(si__handle *handle, si__instrument *instrument, uint64_t now_ns);
 /* NULL: none waits. *since_ns: when it was pushed. */
-si__instrument *si__handle_pop(si__handle *handle, uint64_t *since_ns);
+si__instrument *si__open_handle_pop(si__handle *handle, uint64_t *since_ns);
 
 #endif
