@@ -25,7 +25,15 @@ static inline int is_clock(clockid_t clock) {
 #define CALLER __builtin_return_address(0)
 #define OBJECT(expression) ((uint64_t)(uintptr_t)(expression))
 
+/* Who called a wrapper that goes on in its slow half: kept in the thread, so that the fast half saves no registers. */
 #define X(name, try, busy, usable, object, parameters, arguments)                                                      \
+    __attribute__((noinline)) static int slow_##name parameters {                                                      \
+        si__wait wait = {.waiter = si__waiter_get()};                                                                  \
+        si__wait_begin(&wait, SI__CALL_##name, OBJECT(object), si__waiter_self.caller);                                \
+        int rc = si__wait_real.name arguments;                                                                         \
+        si__wait_end(&wait, SI__WAIT_LOCK);                                                                            \
+        return rc;                                                                                                     \
+    }                                                                                                                  \
     int si__wrap_##name parameters {                                                                                   \
         si__waiter *self = si__waiter_get();                                                                           \
         if (!self) return si__wait_real.name arguments;                                                                \
@@ -36,11 +44,8 @@ static inline int is_clock(clockid_t clock) {
                 return tried;                                                                                          \
             }                                                                                                          \
         }                                                                                                              \
-        si__wait wait = {.waiter = self};                                                                              \
-        si__wait_begin(&wait, SI__CALL_##name, OBJECT(object), CALLER);                                                \
-        int rc = si__wait_real.name arguments;                                                                         \
-        si__wait_end(&wait, SI__WAIT_LOCK);                                                                            \
-        return rc;                                                                                                     \
+        self->caller = CALLER;                                                                                         \
+        return slow_##name arguments;                                                                                  \
     }
 SI__TRIED_CALLS(X)
 #undef X

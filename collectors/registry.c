@@ -2,7 +2,8 @@
  */
 #include "collector.h"
 
-extern const si__collector si__collector_cpu, si__collector_segment, si__collector_error;
+extern const si__collector si__collector_cpu, si__collector_segment,
+    si__collector_error;
 extern const si__collector si__collector_process, si__collector_host;
 extern const si__collector si__collector_lock, si__collector_wait;
 extern const si__collector si__collector_http, si__collector_database;

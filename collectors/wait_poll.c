@@ -52,13 +52,14 @@ static inline void finish(si__waiter *self, si__wait_call call, unsigned categor
     si__waiter_sample(&wait, category, end_ns - start_ns);
 }
 
-#define WRAP(name, call, result, parameters, arguments, category)                                                      \
+#define WRAP(name, call, result, parameters, arguments, none, category)                                                \
     result si__wrap_##name parameters {                                                                                \
         si__waiter *self = si__waiter_get();                                                                           \
         if (!self) return si__wait_real.name arguments;                                                                \
         const void *caller = __builtin_return_address(0);                                                              \
         uint64_t start_ns = si__coarse_ns();                                                                           \
-        si__waiter_publish(self, SI__CALL_##call, start_ns, 0, caller);                                                \
+        si__waiter_publish(self, SI__CALL_##call, start_ns, (none) ? SI__NO_DESCRIPTOR : SI__MANY_DESCRIPTORS,         \
+                           caller);                                                                                    \
         result rc = si__wait_real.name arguments;                                                                      \
         if (!si__waiter_unpublish(self)) return rc;                                                                    \
         uint64_t end_ns = si__coarse_ns();                                                                             \
@@ -67,10 +68,11 @@ static inline void finish(si__waiter *self, si__wait_call call, unsigned categor
     }
 
 #define X(name, call, object, result, parameters, arguments)                                                           \
-    WRAP(name, call, result, parameters, arguments, kind_of_polled(fds, count, rc))
+    WRAP(name, call, result, parameters, arguments, count == 0, kind_of_polled(fds, count, rc))
 SI__POLL_CALLS(X)
 #undef X
 #define X(name, call, object, result, parameters, arguments)                                                           \
-    WRAP(name, call, result, parameters, arguments, kind_of_selected(count, readable, writable, special, rc))
+    WRAP(name, call, result, parameters, arguments, count <= 0 || (!readable && !writable && !special),                \
+         kind_of_selected(count, readable, writable, special, rc))
 SI__SELECT_CALLS(X)
 #undef X

@@ -54,6 +54,8 @@ int si__wait_now_read(si__region *region, uint32_t index, si__waiting *out) {
 int si__wait_descriptor_category(const char *root, int32_t pid, uint64_t fd) {
     char path[256], target[64];
     struct stat st;
+    if (fd == SI__NO_DESCRIPTOR) return SI__WAIT_SYSTEM;
+    if (fd == SI__MANY_DESCRIPTORS) return SI__WAIT_NETWORK;
     int length = snprintf(path, sizeof path, "%s/proc/%d/fd/%lu", root, (int)pid, (unsigned long)fd);
     if (length < 0 || (size_t)length >= sizeof path || stat(path, &st) != 0) return SI__WAIT_NETWORK;
     ssize_t got = readlink(path, target, sizeof target - 1);

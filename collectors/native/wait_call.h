@@ -141,6 +141,10 @@ typedef struct si__waiting {
    all that is stored in it is checked but the pc. Any thread of the reader. */
 int si__wait_now_read(si__region *region, uint32_t index, si__waiting *out);
 
+/* What si__waiting.object is of a poll or select: without any descriptor (it only lets time pass), or of several. */
+#define SI__NO_DESCRIPTOR UINT64_MAX
+#define SI__MANY_DESCRIPTORS (UINT64_MAX - 1)
+
 /* What kind of thing descriptor `fd` of process `pid` is now; `root` prefixes /proc, "" for the real one.
    SI__WAIT_NETWORK when that cannot be told. Reader's thread, a few system calls. */
 int si__wait_descriptor_category(const char *root, int32_t pid, uint64_t fd);

@@ -19,14 +19,15 @@
 
 /* What a thread knows of itself, so that a call that does not wait costs a few loads. */
 typedef struct si__waiter {
-    si__region *region; /* that the next three are in; NULL: not looked yet */
-    si__slot *slot;     /* NULL: a thread that is not observed */
+    si__region *region; /* that the next three are in; NULL: none of them is there */
+    si__slot *slot;
     si__tallies *tallies;
     si__wait_now *now;
     int32_t tid;
     uint32_t calls; /* by descriptor: now and then the remembered kind is checked */
     uintptr_t
         resolver; /* frame of a call that makes hooked calls itself (getaddrinfo): those are part of it; 0: none */
+    const void *caller; /* of a lock's wrapper, on its way to the slow half */
     si__poisson poisson[SI__WAIT_CATEGORIES];
 } si__waiter;
 
@@ -40,7 +41,7 @@ static inline si__waiter *si__waiter_get(void) {
     si__waiter *self = &si__waiter_self;
     si__region *region = si__owner_region();
     if (!region || atomic_load_explicit(&region->control.wait_ns, memory_order_relaxed) == 0) return NULL;
-    if (__builtin_expect(self->region != region || !self->slot, 0)) return si__waiter_find(region);
+    if (__builtin_expect(self->region != region, 0)) return si__waiter_find(region);
     /* A thread's slot may have been closed by its own end, and belong to another thread by now. */
     if (__builtin_expect(atomic_load_explicit(&self->slot->tid, memory_order_relaxed) != self->tid ||
                              atomic_load_explicit(&self->slot->state, memory_order_relaxed) != SI__SLOT_LIVE,
