@@ -1,9 +1,7 @@
-/* Every collector, in the order they are shown. The only place that names them.
- */
+/* Every collector, in the order they are shown. The only place that names them. */
 #include "collector.h"
 
-extern const si__collector si__collector_cpu, si__collector_segment,
-    si__collector_error;
+extern const si__collector si__collector_cpu, si__collector_segment, si__collector_error;
 extern const si__collector si__collector_process, si__collector_host;
 extern const si__collector si__collector_lock, si__collector_wait;
 extern const si__collector si__collector_http, si__collector_database;

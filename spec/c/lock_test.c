@@ -476,7 +476,7 @@ static void ask_all(answers *a) {
         answers rest = {0};
         ask_mutex(&rest, types[i], PTHREAD_MUTEX_ROBUST, PTHREAD_PRIO_NONE);
         ask_mutex(&rest, types[i], PTHREAD_MUTEX_ROBUST, PTHREAD_PRIO_INHERIT);
-        for (int k = 0; k < rest.count; k++) a->of[120] = a->of[120] * 31 + rest.of[k];
+        for (int k = 0; k < rest.count; k++) a->of[120] = (int)((unsigned)a->of[120] * 31 + (unsigned)rest.of[k]);
         errno = 1234;
     }
     ask_others(a);
