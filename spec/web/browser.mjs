@@ -25,7 +25,7 @@ export async function startBrowser() {
 export async function openPage(browser, {width = 1360, height = 900, dark = false, expectStatus = []} = {}) {
   const context = await browser.newContext({viewport: {width, height}, colorScheme: dark ? 'dark' : 'light', reducedMotion: 'reduce', timezoneId: 'Europe/Berlin', locale: 'en-GB'});
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(15_000);
   const wrong = [];
   page.on('pageerror', (error) => wrong.push(`script error: ${error.message}`));
   page.on('dialog', (dialog) => {

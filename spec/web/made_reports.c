@@ -67,20 +67,53 @@ static si__calltree *make_tree(made *m) {
     return tree;
 }
 
-static void add_profile(made *m, si__report *report) {
+static si__report_profile *add_profile(const char *type, const char *unit, si__calltree *tree, si__report *report) {
     si__report_profile *profile = si__report_add_profile(report);
-    profile->type = text("cpu");
-    profile->unit = text("ns");
+    profile->type = text(type);
+    profile->unit = text(unit);
     profile->trigger = text("cadence");
     profile->workload = text("");
     profile->start_ms = report->start_ms + 10000;
     profile->duration_ns = 10000000000ull;
     profile->cores = 4;
-    profile->tree = make_tree(m);
-    profile->samples = si__calltree_total_count(profile->tree);
+    profile->tree = tree;
+    profile->samples = si__calltree_total_count(tree);
+    return profile;
 }
 
-static void add_segment(made *m, si__report *report, const char *name, const char *kind, uint64_t usual_ns) {
+/* A call path of a wait or of memory: `value` in the type's unit, `count` of what it counts. */
+static void path(si__calltree *tree, const char *caller, const char *function, const char *module, int64_t value,
+                 uint64_t count) {
+    uint32_t top = si__calltree_child(tree, 0, si__calltree_frame(tree, "start_thread", "", 0, "libc.so.6"));
+    uint32_t handle =
+        si__calltree_child(tree, top, si__calltree_frame(tree, "handle_request", "/srv/shop/src/http.c", 211, "shop"));
+    uint32_t from =
+        si__calltree_child(tree, handle, si__calltree_frame(tree, caller, "/srv/shop/src/shop.c", 90, "shop"));
+    uint32_t node = si__calltree_child(tree, from, si__calltree_frame(tree, function, "", 0, module));
+    si__calltree_add(tree, node, value, count);
+}
+
+/* Memory that grows by a MiB a minute in one place, and waits of three kinds; no channel is ever waited for. */
+static void add_other_profiles(made *m, si__report *report, int64_t minute) {
+    si__calltree *heap = si__calltree_new(), *alloc = si__calltree_new(), *lock = si__calltree_new();
+    si__calltree *network = si__calltree_new(), *disk = si__calltree_new();
+    if (!heap || !alloc || !lock || !network || !disk) exit(3);
+    path(heap, "load_catalog", "malloc", "libc.so.6", 64 << 20, 9000);
+    path(heap, "keep_receipt", "malloc", "libc.so.6", (m->minutes - minute) << 20, 700);
+    path(heap, XSS, "realloc", "libc.so.6", 3 << 20, 12);
+    path(alloc, "render_page", "malloc", "libc.so.6", 400 << 20, 120000);
+    path(lock, "charge_card", "pthread_mutex_lock", "libc.so.6", 1200000000, 80);
+    path(network, "ask_prices", "recv", "libc.so.6", 3400000000, 340);
+    path(disk, "write_journal", "fsync", "libc.so.6", 600000000, 10);
+    add_profile("heap", "bytes", heap, report);
+    add_profile("alloc", "bytes", alloc, report);
+    add_profile("lock", "ns", lock, report);
+    add_profile("network", "ns", network, report);
+    add_profile("system", "ns", disk, report);
+}
+
+static si__report_segment *add_segment(made *m, si__report *report, const char *name, const char *kind,
+                                       uint64_t usual_ns) {
     si__report_segment *segment = si__report_add_segment(report);
     segment->name = text(name);
     segment->kind = text(kind);
@@ -96,6 +129,17 @@ static void add_segment(made *m, si__report *report, const char *name, const cha
     }
     segment->count = 200;
     segment->errors = usual_ns > 50000000 ? 3 : 0;
+    return segment;
+}
+
+/* Where the time of a handler's calls went. */
+static si__calltree *waiting_tree(void) {
+    si__calltree *tree = si__calltree_new();
+    if (!tree) exit(3);
+    path(tree, "route_search", "recv", "libc.so.6", 9000000000, 150);
+    path(tree, "route_search", "sqlite3_step", "libsqlite3.so.0", 5000000000, 90);
+    path(tree, XSS, "nanosleep", "libc.so.6", 300000000, 4);
+    return tree;
 }
 
 static void add_error(si__report *report, const char *group, const char *message, uint64_t count) {
@@ -141,15 +185,18 @@ static void add_alert(made *m, si__report *report) {
 
 static void add_state(si__report *report) {
     static const char *const statuses[][3] = {{"cpu", "on", "99 Hz on 12 threads"},
-                                              {"symbols", "degraded", "no symbols in " XSS}};
+                                              {"symbols", "degraded", "no symbols in " XSS},
+                                              {"channel", "unavailable", "the program is linked static " XSS}};
     static const char *const rules[][4] = {
         {"cpu_high", "rules/health.lua", "firing", ""},
         {XSS, "rules/" XSS, "disabled", "rules/x.lua:3: attempt to index a nil value"}};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         si__report_status *status = si__report_add_status(report);
         status->name = text(statuses[i][0]);
         status->state = text(statuses[i][1]);
         status->reason = text(statuses[i][2]);
+    }
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         si__report_rule *rule = si__report_add_rule(report);
         rule->name = text(rules[i][0]);
         rule->file = text(rules[i][1]);
@@ -207,9 +254,12 @@ static int make_report(made *m, int64_t minute) {
     report->end_ms = m->now_ms - minute * MINUTE_MS;
     report->start_ms = report->end_ms - MINUTE_MS;
     set_context(m, report);
-    add_profile(m, report);
+    add_profile("cpu", "ns", make_tree(m), report);
+    add_other_profiles(m, report, minute);
     add_segment(m, report, "checkout", "segment", 40000000);
-    add_segment(m, report, "GET /search", "http_handler", 90000000);
+    add_segment(m, report, "GET /search", "http_handler", 90000000)->tree = waiting_tree();
+    add_segment(m, report, "GET " XSS, "http_handler", 9000000);
+    add_segment(m, report, "GET http://prices.internal/", "http_client", 30000000)->tree = waiting_tree();
     add_segment(m, report, "SELECT FROM orders", "sql", 7000000);
     add_segment(m, report, XSS, "segment", 3000000);
     add_error(report, "payment refused", "card declined by gateway (code 51)", 3);

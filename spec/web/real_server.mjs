@@ -44,6 +44,9 @@ export async function startDashboard(options = []) {
   const command = await needs(join(bin, 'si-dashboard'));
   const data = await mkdtemp(join(tmpdir(), 'si-web-data-'));
   const child = spawn(command, ['--listen', '127.0.0.1:0', '--data', data, ...options], {stdio: ['ignore', 'pipe', 'pipe']});
+  const last = () => child.kill('SIGKILL'); // a test that is stopped from outside leaves no server behind
+  process.once('exit', last);
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
   const ended = new Promise((resolve) => child.on('close', resolve));
   let text = '';
   let complaints = '';
@@ -71,10 +74,16 @@ export async function startDashboard(options = []) {
       const timer = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS);
       const code = await ended;
       clearTimeout(timer);
+      process.off('exit', last);
       await rm(data, {recursive: true, force: true});
       return code;
     },
   };
+}
+
+/** Has the agent's own command read a rules directory; what it complains about is the error. */
+export async function checkRules(dir) {
+  await output(await needs(join(bin, 'si')), ['rules', 'check', dir]);
 }
 
 /** Posts reports one after the other, as an agent does. Each must be stored. */

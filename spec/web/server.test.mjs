@@ -1,10 +1,12 @@
 // The pages over the real si-dashboard, fed with reports that the agent's own encoder made: from the set-up link to revoked keys.
 import assert from 'node:assert/strict';
-import {readFile} from 'node:fs/promises';
+import {mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import {after, before, describe, it} from 'node:test';
 import {accessibility, assertInert, openPage, settled, startBrowser} from './browser.mjs';
 import {XSS} from './mock/data.mjs';
-import {ingest, madeReports, startDashboard} from './real_server.mjs';
+import {checkRules, ingest, madeReports, startDashboard} from './real_server.mjs';
 
 const APP = '/a/shop/production/';
 const MINUTE = 60_000;
@@ -17,6 +19,7 @@ let server;
 let view;
 let page;
 let key;
+let ready = false; // without the first minutes nothing that follows can be
 
 before(async () => {
   browser = await startBrowser();
@@ -30,6 +33,7 @@ after(async () => {
 });
 
 async function open(path, text) {
+  assert.ok(ready, 'the first minutes failed');
   await page.goto(server.url + path);
   await settled(page);
   if (text) await page.getByText(text).first().waitFor();
@@ -92,14 +96,18 @@ describe('the first minutes', () => {
     await page.goto(server.url + APP + 'overview'); // what was sent is up to an hour old
     await page.getByText('price_rank').first().waitFor();
     assert.deepEqual(view.wrong, []);
+    ready = true;
   });
 });
 
 describe('every page over real data', () => {
   const pages = {
     '/': 'shop', [APP + 'overview']: 'Slowest segments', [APP + 'profiles/cpu']: 'handle_request', [APP + 'profiles/cpu?view=flame']: 'of the profile', [APP + 'profiles/cpu?view=top']: 'compare_price',
-    [APP + 'profiles/cpu?view=sandwich']: 'Callers of', [APP + 'segments']: 'checkout', [APP + 'errors']: 'payment refused', [APP + 'health']: 'process.cpu.utilization', '/alerts': 'CPU above 85 %',
-    '/rules': 'cpu_high', '/sources': 'the ring was full', '/silences': 'Nothing is silenced', '/settings/team': PERSON.email, '/settings/keys': 'production', '/settings/audit': PERSON.email,
+    [APP + 'profiles/cpu?view=sandwich']: 'Callers of', [APP + 'profiles/heap']: 'keep_receipt', [APP + 'profiles/alloc']: 'render_page', [APP + 'profiles/network']: 'ask_prices', [APP + 'profiles/system']: 'fsync',
+    [APP + 'profiles/lock']: 'pthread_mutex_lock', [APP + 'profiles/channel']: 'the program is linked static', [APP + 'bottlenecks/http_handler']: 'GET /search', [APP + 'bottlenecks/http_client']: 'prices.internal',
+    [APP + 'bottlenecks/database']: 'SELECT FROM orders', [APP + 'segments']: 'checkout', [APP + 'errors']: 'payment refused', [APP + 'health']: 'process.cpu.utilization', '/alerts': 'CPU above 85 %',
+    '/alerts?state=log': 'cpu_high', '/rules': 'cpu_high', '/sources': 'the ring was full', '/silences': 'Nothing is silenced', '/snapshots': 'Nothing was kept yet', '/import': 'Drop a pprof file', '/self': 'What the store holds',
+    '/settings/team': PERSON.email, '/settings/keys': 'production', '/settings/channels': 'Nobody is told yet', '/settings/retention': '30 days', '/settings/sessions': 'this one', '/settings/audit': PERSON.email,
   };
   for (const [path, text] of Object.entries(pages)) {
     it(path, async () => {
@@ -112,7 +120,7 @@ describe('every page over real data', () => {
   }
 
   it('hostile names arrive as text', async () => {
-    for (const path of ['segments', 'errors', 'health', 'profiles/cpu?view=top&q=onerror']) await open(APP + path, XSS);
+    for (const path of ['segments', 'bottlenecks/http_handler', 'errors', 'health', 'profiles/cpu?view=top&q=onerror', 'profiles/heap', 'profiles/channel']) await open(APP + path, XSS);
     for (const path of ['/alerts', '/rules', '/sources']) await open(path, XSS);
     assert.equal(await page.locator('a[href^="javascript"]').count(), 0);
   });
@@ -164,13 +172,115 @@ describe('profiles', () => {
     assert.match(page.url(), /src=\d+/);
   });
 
+  it('memory is told as what is in use, waits as time per second', async () => {
+    await open(APP + 'profiles/heap', 'keep_receipt');
+    const heap = await api(`/profiles/tree?${here}&type=heap&from=${now - 60 * MINUTE}&to=${now}`);
+    const shown = await page.locator('.profile-facts b').nth(1).textContent();
+    assert.match(shown, /^\d+(\.\d+)? MiB$/);
+    assert.ok(Math.abs(parseFloat(shown) - heap.total / 2 ** 20) < 1, `${shown} of ${heap.total}`);
+    await open(APP + 'profiles/lock', 'pthread_mutex_lock');
+    assert.equal(await page.locator('.profile-facts b').nth(1).textContent(), '120 ms/s'); // 1.2 s in 10 s
+  });
+
+  it('two sources are compared: the hotter one stands out', async () => {
+    const {sources} = await api(`/sources?${here}`);
+    const id = (host) => sources.find((s) => s.host === host).id;
+    await open(`${APP}profiles/cpu?src=${id('shop-1')}&base=src:${id(XSS)}&from=${deployed + 2 * MINUTE}&to=${now}&view=top`, 'Compared with source');
+    await page.getByRole('row', {name: /compare_price/}).getByText('▲').waitFor();
+    await page.getByRole('row', {name: /sqlite3VdbeExec/}).getByText(/same/).waitFor();
+  });
+
+  it('versions are compared from the menu', async () => {
+    await open(APP + 'profiles/cpu?view=top', 'profiles merged');
+    await page.getByRole('button', {name: 'Compare', exact: true}).click();
+    await page.getByRole('button', {name: '1.4.1'}).click();
+    await page.getByText(/Compared with version 1\.4\.1/).waitFor();
+    await page.getByRole('row', {name: /compare_price/}).getByText('▲').waitFor();
+  });
+
+  it('a handler has the call tree of where its time goes', async () => {
+    await open(APP + 'bottlenecks/http_handler?name=GET+%2Fsearch', 'GET /search');
+    const grid = page.getByRole('treegrid', {name: 'Where GET /search waits'});
+    await grid.locator('.trow', {hasText: 'recv'}).first().waitFor();
+    assert.match(await grid.locator('.trow', {hasText: 'route_search'}).first().textContent(), /97\.9 %/); // 14 s of 14.3 s
+  });
+
+  it('a call leads to a rule that the agent would load', async () => {
+    await open(APP + 'profiles/cpu', 'price_rank');
+    await page.locator('.trow .fn', {hasText: 'price_rank'}).first().click();
+    await page.getByRole('button', {name: 'Alert on this call'}).click();
+    await checkRule(await page.getByRole('dialog', {name: 'Alert on this call'}).locator('pre').textContent());
+    await open(APP + 'profiles/heap?q=onerror', XSS);
+    await page.locator('.trow .fn', {hasText: '<img'}).first().click();
+    await page.getByRole('button', {name: 'Alert on this call'}).click();
+    await checkRule(await page.getByRole('dialog', {name: 'Alert on this call'}).locator('pre').textContent());
+  });
+
+  it('a source file that was sent is shown with what its lines cost', async () => {
+    const lines = Array.from({length: 200}, (_, i) => i === 129 ? 'int price_rank(void) {' : `/* ${i + 1} */`).join('\n');
+    const sent = await fetch(`${server.url}/api/v1/source-files?app=shop&env=production&version=1.4.2&path=src/search.c`, {method: 'POST', headers: {Authorization: `Bearer ${key}`, 'Content-Type': 'text/plain'}, body: lines});
+    assert.equal(sent.status, 201, await sent.text());
+    await open(APP + 'profiles/cpu', 'price_rank');
+    await page.locator('.trow .fn', {hasText: 'price_rank'}).first().click();
+    await page.getByRole('button', {name: 'Source', exact: true}).click();
+    const hot = page.locator('.source-lines tr.here');
+    await hot.getByText('int price_rank(void) {').waitFor();
+    assert.match(await hot.textContent(), /\d %/);
+    assert.deepEqual(await accessibility(page), []);
+  });
+
+  it('a snapshot shows the same numbers under its own link', async () => {
+    await open(APP + 'profiles/cpu?view=flame', 'of the profile');
+    await page.getByRole('button', {name: 'Snapshot'}).click();
+    await page.getByLabel('Title').fill(XSS);
+    await page.getByRole('button', {name: 'Keep it'}).click();
+    await page.getByRole('link', {name: 'Open it'}).click();
+    await page.waitForURL(/\/s\/[^/]+$/);
+    await page.getByText('kept by').waitFor();
+    await page.locator('.trow', {hasText: 'price_rank'}).first().waitFor();
+    await assertInert(page);
+    assert.deepEqual(await accessibility(page), []);
+    const {snapshots} = await api('/snapshots');
+    assert.equal(snapshots[0].title, XSS);
+    const kept = await api(`/snapshots/${snapshots[0].id}`);
+    const shown = Number((await page.locator('.profile-facts').first().textContent()).match(/in ([\d\s\u202f.]+)(?: k)? samples/)[1].replace(/[\s\u202f]/g, ''));
+    assert.equal(shown, kept.profile.samples);
+    await open('/snapshots', XSS);
+    await assertInert(page);
+  });
+
+  it('a pprof file comes back as an application of its own', async () => {
+    const file = await page.evaluate(async (path) => [...new Uint8Array(await (await fetch('/api/v1' + path)).arrayBuffer())], `/profiles/export?${here}&type=cpu&from=${now - 60 * MINUTE}&to=${now}&format=pprof`);
+    await open('/import', 'Drop a pprof file');
+    await page.getByLabel('pprof file').setInputFiles({name: 'shop.pb.gz', mimeType: 'application/gzip', buffer: Buffer.from(file)});
+    await page.getByLabel('Application').fill('imported');
+    await page.getByRole('button', {name: 'Open it'}).click();
+    await page.getByText('The file is here').waitFor();
+    await page.getByRole('link', {name: /in [\d.\s\u202f]+(k )?samples?/}).first().click();
+    await page.waitForURL(/\/a\/imported\/files\/profiles\/[^/]+\?/);
+    await page.getByRole('button', {name: 'Top functions'}).click();
+    await page.getByRole('row', {name: /price_rank/}).waitFor();
+  });
+
   it('exports what is shown', async () => {
     await open(APP + 'profiles/cpu', 'profiles merged');
     const folded = await download('Folded stacks');
     assert.match(folded.toString(), /^start_thread;handle_request;route_search;price_rank \d+$/m);
     const pprof = await download('pprof');
     assert.deepEqual([...pprof.subarray(0, 2)], [0x1f, 0x8b], 'gzip');
+    const speedscope = JSON.parse((await download('speedscope')).toString());
+    assert.ok(speedscope.shared.frames.some((frame) => frame.name === 'price_rank'));
   });
+
+  async function checkRule(text) {
+    const dir = await mkdtemp(join(tmpdir(), 'si-web-rule-'));
+    try {
+      await writeFile(join(dir, 'call.lua'), text);
+      await checkRules(dir);
+    } finally {
+      await rm(dir, {recursive: true, force: true});
+    }
+  }
 
   async function download(name) {
     await page.getByRole('button', {name: 'Export'}).click();
@@ -247,7 +357,11 @@ describe('people and keys', () => {
 
   it('a revoked key is refused', async () => {
     await open('/settings/keys', 'production');
-    await page.getByRole('button', {name: 'Revoke'}).first().click();
+    await page.getByRole('button', {name: 'Rotate'}).first().click();
+    await page.getByRole('dialog', {name: 'The new key'}).getByRole('button', {name: 'Close'}).click();
+    await page.getByRole('button', {name: 'Rotate'}).first().click();
+    await page.getByText('two live keys already').waitFor();
+    await page.getByRole('row', {name: new RegExp(key.split('_').slice(0, 2).join('_'))}).getByRole('button', {name: 'Revoke'}).click();
     await page.getByRole('button', {name: 'Really revoke'}).click();
     await page.getByText('revoked').first().waitFor();
     const [report] = await madeReports({app: 'shop', env: 'production', host: 'late', version: '9', minutes: 1, now: Date.now()});

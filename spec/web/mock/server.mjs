@@ -58,7 +58,7 @@ function profilePoints(query) {
   return points;
 }
 
-const UNITS = {heap: 'By', alloc: 'By'};
+const UNITS = {heap: 'bytes', alloc: 'bytes'};
 const TYPES_SENT = ['cpu', 'heap', 'alloc', 'network', 'system', 'lock', 'http_handler'];
 
 function profileTree(query, size) {
@@ -198,8 +198,8 @@ function routes(state) {
     tables: [{name: 'profile', rows: 70_321, bytes: 6e8}, {name: 'node', rows: 912_000, bytes: 9e7}, {name: XSS, rows: 1, bytes: null}], slow_requests: [{path: '/api/v1/profiles/tree?app=' + XSS, ms: 412, time_ms: STARTED}]});
   on['GET /search'] = (query) => ({functions: ['price_rank', 'compare_price', XSS].filter((f) => f.includes(query.get('q'))).map((fn) => ({function: fn, module: 'shop', file: 'search.c'})), segments: [{name: 'checkout', kind: 'segment'}].filter((one) => one.name.includes(query.get('q'))), errors: [], metrics: [], truncated: false});
   on['GET /profiles/source'] = (query) => query.get('file').endsWith('http.c') ? {status: 404, error: {code: 'no_source', message: 'This file was not given.'}}
-    : {file: query.get('file'), path: 'src/search.c', origin: 'upload', version: '1.4.2', lines: Array.from({length: 300}, (_, i) => i === 129 ? `static int price_rank(const char *${XSS}) {` : `    /* line ${i + 1} */`), values: [[118, 6e9, 9e9, 700], [130, 3e10, 9e10, 9000]], self: 3.6e10, total: 9.9e10, unit: 'ns'};
-  on['POST /profiles/import'] = (query) => ({status: 'stored', app: query.get('app'), env: query.get('env'), start_ms: STARTED, moved: false, profiles: [{type: 'cpu', unit: 'ns', total: 9e9, samples: 900, nodes: 120}], hidden: {samples: 0, value: 0}});
+    : {file: query.get('file'), path: 'src/search.c', origin: 'upload', version: '1.4.2', lines: Array.from({length: 300}, (_, i) => i === 129 ? `static int price_rank(const char *${XSS}) {` : `    /* line ${i + 1} */`), values: [[118, 6e9, 9e9, 700], [130, 3e10, 9e10, 9000]], self: 3.6e10, file_total: 9.9e10, unit: 'ns'};
+  on['POST /profiles/import'] = (query) => ({status: 'stored', app: query.get('app'), env: query.get('env'), start_ms: STARTED, moved: false, profiles: [{type: 'cpu', unit: 'ns', total: 9e9, samples: 900, nodes: 120}], stacks: 120, cut_stacks: 2});
   on['POST /annotations'] = (query, body) => { state.marks.push({id: state.marks.length + 9, author: 'Ada', ...body}); return {id: 9}; };
   on['GET /users'] = () => ({users: [{id: 1, name: 'Ada', email: 'ada@example.org', role: 'admin'}, {id: 2, name: XSS, email: XSS + '@example.org', role: 'viewer'}]});
   on['POST /users'] = () => ({invite_url: '/invite?token=abc'});

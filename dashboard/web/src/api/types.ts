@@ -250,6 +250,7 @@ export interface Snapshot {
   created_ms: number;
   author: string;
   bytes: number;
+  has_base?: boolean;
   profile?: ProfileTree;
 }
 
@@ -261,7 +262,6 @@ export interface SourceText {
   lines: string[];
   values: [line: number, self: number, total: number, samples: number][];
   self: number;
-  total: number;
   unit: string;
 }
 
@@ -338,5 +338,6 @@ export interface Imported {
   start_ms: number;
   moved?: boolean;
   profiles: {type: string; unit: string; total: number; samples: number; nodes: number}[];
-  hidden?: {samples: number; value: number};
+  stacks?: number;
+  cut_stacks?: number;
 }

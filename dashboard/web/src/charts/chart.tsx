@@ -62,7 +62,8 @@ function drawMarks(plot: uPlot, marks: Mark[]): void {
   const {ctx, bbox} = plot;
   ctx.save();
   ctx.strokeStyle = ctx.fillStyle = token('mark');
-  ctx.font = `${10 * devicePixelRatio}px ${token('sans')}`;
+  const font = `${10 * devicePixelRatio}px ${token('sans')}`;
+  ctx.font = font;
   ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
   ctx.textAlign = 'left';
   ctx.textBaseline = 'alphabetic';
@@ -79,7 +80,16 @@ function drawMarks(plot: uPlot, marks: Mark[]): void {
     const gap = 4 * devicePixelRatio;
     const left = x + gap + width > bbox.left + bbox.width ? x - gap - width : x + gap;
     if (left < free) continue;
+    ctx.setLineDash([]);
+    ctx.lineWidth = 4 * devicePixelRatio; // a halo: lines of the chart pass behind the text
+    ctx.strokeStyle = token('surface');
+    ctx.strokeText(text, left, bbox.top + 10 * devicePixelRatio);
     ctx.fillText(text, left, bbox.top + 10 * devicePixelRatio);
+    ctx.restore();
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = token('mark');
+    ctx.font = font;
+    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
     free = left + width + 8 * devicePixelRatio;
   }
   ctx.restore();

@@ -25,7 +25,7 @@ function ruleValue(answer: ProfileTree, tree: CallTree, name: string): number {
     for (let p = tree.parent[i]!; p > 0 && outermost; p = tree.parent[p]!) outermost = frameOf(tree, p)[0] !== name;
     if (outermost) total += tree.total[i]!;
   }
-  if (answer.type === 'heap') return total / Math.max(1, answer.profiles);
+  if (answer.type === 'heap') return total;
   return answer.duration_ms > 0 ? total / (answer.duration_ms * 1e6 * Math.max(1, answer.cores)) * 100 : 0;
 }
 
@@ -57,7 +57,7 @@ export function CallDetails({tree, full, node, answer, measure, query, view, onF
           {view !== 'flame' && <button type="button" class="button" onClick={onFlame}>Show in the flame graph</button>}
           {view !== 'tree' && <button type="button" class="button" onClick={onTree}>Show in the call tree</button>}
           <button type="button" class="button" onClick={onSandwich}>Callers and callees</button>
-          {frame[1] && here && <button type="button" class="button" aria-expanded={source} onClick={() => setSource(!source)}>Source</button>}
+          {frame[1] && here && !query['snapshot'] && <button type="button" class="button" aria-expanded={source} onClick={() => setSource(!source)}>Source</button>}
           <Popover left label="Change what is shown" text="Focus, ignore, collapse">
             {(close) => <>
               <button type="button" class="item" onClick={() => { setParams({focus: focused ? null : functionId(frame), zoom: null}); close(); }}>{focused ? 'End the focus' : 'Focus: only stacks through it'}</button>

@@ -2,7 +2,7 @@
 import {useState} from 'preact/hooks';
 import {queryString, upload} from '../api/client';
 import type {Imported} from '../api/types';
-import {bytes, inUnit, percent, plural} from '../app/format';
+import {bytes, inUnit, plural} from '../app/format';
 import {appPath, param} from '../app/router';
 import {may} from '../app/session';
 import {Failure, Field, Panel, Time} from '../components/basics';
@@ -20,7 +20,7 @@ function Result({done}: {done: Imported}) {
       <div class="stack">
         <p>As application <strong>{done.app}</strong>, environment <strong>{done.env}</strong>, of <Time ms={done.start_ms} />{done.moved ? ' (moved to now: it is older than what is kept)' : ''}.</p>
         <div class="row">{done.profiles.map((p) => <a class="button primary" key={p.type} href={`${appPath(done.app, done.env, 'profiles/' + encodeURIComponent(p.type))}?${range}&view=flame`}>{typeTitle(p.type)}: {inUnit(p.total, p.unit)} in {plural(p.samples, 'sample')}</a>)}</div>
-        {done.hidden && done.hidden.samples > 0 && done.profiles[0] && <p class="muted small">hidden: {percent(done.hidden.value / (done.profiles[0].total || 1))} in {plural(done.hidden.samples, 'sample')} too deep or too many to keep</p>}
+        {(done.cut_stacks ?? 0) > 0 && <p class="muted small">{plural(done.cut_stacks ?? 0, 'stack')} of {plural(done.stacks ?? 0, 'stack')} were too deep to keep whole: their deepest calls count for their callers.</p>}
       </div>
     </Panel>
   );

@@ -12,7 +12,7 @@ import {Empty, Loaded, Panel} from '../components/basics';
 import {ChartPanel} from '../components/chart_panel';
 import {Page} from '../components/topbar';
 import {collapse} from '../profile/names';
-import {HOT_SPOTS, isBottleneck, typeFigure, typeTitle, valueUnit} from '../profile/measure';
+import {HOT_SPOTS, isBottleneck, perSecond, typeFigure, typeTitle, valueUnit} from '../profile/measure';
 import {AlertList} from './alert_list';
 import {metricTitle} from './health';
 import {deployMarks, MarkButton} from './marks';
@@ -64,7 +64,7 @@ function Figure({type: t, marks, href, tall}: {type: TypeFigures[number]; marks:
   const r = range.value;
   return (
     <section class="figure" aria-label={typeTitle(t.type)}>
-      <header><a href={href}>{typeTitle(t.type)}</a><span class="muted small cut">{typeFigure(t.type, t.unit)}, average {inUnit(t.avg, unit)}</span><b title="The latest">{inUnit(t.last, unit)}</b></header>
+      <header><a href={href}>{typeTitle(t.type)}</a><span class="muted small cut">{typeFigure(t.type, t.unit)}{perSecond(t.type, t.unit) ? ' a profile' : ''}, average {inUnit(t.avg, unit)}</span><b title="The latest">{inUnit(t.last, unit)}</b></header>
       <Chart label={`${typeTitle(t.type)} over time`} lines={lines} format={(v) => inUnit(v, unit)} from={r.from} to={r.to} height={tall ? 150 : 104} marks={marks} onDrag={chooseAbsolute} sync="overview" binary={t.unit === 'bytes' || t.unit === 'By'} />
     </section>
   );

@@ -49,7 +49,7 @@ function Facts({answer, measure, at, point, sources}: {answer: ProfileTree; meas
         ? <span><b>Profile of <Time ms={answer.start_ms} /></b>, {milliseconds(answer.duration_ms)} long</span>
         : <span><b>{plural(answer.profiles, 'profile')} merged</b>, <Time ms={answer.start_ms} /> – <Time ms={answer.end_ms} /></span>}
       <span><b>{measure.rate(answer.total)}</b> {answer.type === 'cpu' ? `of ${plural(answer.cores, 'core')}` : measure.rateHelp}</span>
-      <span>{measure.amount(answer.total)} in {count(answer.samples)} {measure.counted}</span>
+      <span>{measure.own ? '' : `${measure.amount(answer.total)} in `}{count(answer.samples)} {measure.counted}</span>
       {source && <span>{sourceName(source)}</span>}
       {point?.app_version && <span class="tag">{point.app_version}</span>}
       {point?.trigger && <span class="muted">taken by {point.trigger}</span>}
@@ -105,7 +105,7 @@ export function ProfileView({answer, at, base, sources, point, query, kept = fal
       </div>
       <Facts answer={answer} measure={measure} at={at} point={point} sources={sources} />
       {base && <div class="profile-facts"><span class="notice">
-        {tree.hasBase && (answer.before?.profiles ?? 0) > 0 ? <>Compared with {baseLabel(base, sources)}: {plural(answer.before?.profiles ?? 0, 'profile')}. {answer.comparison?.text ?? (measure.absolute ? 'Both windows are equally long: amounts are compared.' : 'The windows differ in length: shares are compared.')}</>
+        {tree.hasBase && (answer.before?.profiles ?? 0) > 0 ? <>Compared with {baseLabel(base, sources)}: {plural(answer.before?.profiles ?? 0, 'profile')}. {(measure.own ? 'Amounts in use at a moment are compared as they are.' : answer.comparison?.text) ?? (measure.absolute ? 'Both windows are equally long: amounts are compared.' : 'The windows differ in length: shares are compared.')}</>
           : 'There is no profile in the base, so nothing is compared.'}</span></div>}
       <Filters wanted={active} cut={cut} tree={full} version={kept ? '' : param('version')} />
       {full.size <= 1 ? <Empty title="This profile has no calls" causes={[...EMPTY_CAUSES[answer.type] ?? ['Nothing of this kind happened while the profile was taken.'], 'All samples were lost: Sources shows losses and their reason.']} />

@@ -84,7 +84,7 @@ function History({history, sources, annotations, at, base, table, joined}: {
     );
   }
   return <>
-    <Chart label={`History of ${typeTitle(history.type)}: ${plural(history.points.length, 'profile')}`} lines={lines} format={format} from={r.from} to={r.to} height={150} marks={marks}
+    <Chart label={`History of ${typeTitle(history.type)}: ${plural(history.points.length, 'profile')}`} lines={lines} format={format} from={r.from} to={r.to} height={150} marks={marks} binary={/^(By|bytes)/.test(unit)}
       selected={spanOf(at, history.points)} compared={spanOf(base, history.points)} onPick={choose}
       onDrag={(from, to, shift) => setParams({[shift ? 'base' : 'at']: `${Math.round(from)}-${Math.round(to)}`, zoom: null})} />
     {lines.length > 1 && <Legend lines={lines} />}

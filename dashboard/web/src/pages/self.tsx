@@ -41,7 +41,7 @@ export function SelfPage() {
             <Panel title="Store">
               <dl class="stats">
                 <Stat label="Holds" value={bytes(s.store.used_bytes)} />
-                <Stat label="Free on the disk" value={bytes(s.store.free_bytes)} bad={s.store.free_bytes < 1 << 30} />
+                <Stat label="Free on the disk" value={s.store.free_bytes > 0 ? bytes(s.store.free_bytes) : '–'} bad={s.store.free_bytes > 0 && s.store.free_bytes < 1 << 30} />
                 <Stat label="Kept for" value={inUnit(s.store.retention_ms / 86_400_000, 'days')} />
               </dl>
             </Panel>

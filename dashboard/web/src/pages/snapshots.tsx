@@ -61,7 +61,7 @@ export function SnapshotPage() {
           {/^\/a\//.test(s.path) && <a class="button" href={s.path}>Open the page it was made on</a>}
           <CopyButton text={window.location.href} label="Copy the link" />
         </div>
-        {s.profile ? <ProfileView answer={s.profile} at={{from: s.profile.start_ms, to: s.profile.end_ms}} base={s.profile.before && s.profile.comparison ? {from: s.profile.start_ms, to: s.profile.end_ms} : null} sources={[]} point={undefined} query={null} kept label={s.type} />
+        {s.profile ? <ProfileView answer={s.profile} at={{from: s.profile.start_ms, to: s.profile.end_ms}} base={s.has_base ?? Boolean(s.profile.comparison) ? {from: s.profile.start_ms, to: s.profile.end_ms} : null} sources={[]} point={undefined} query={{app: s.app, env: s.env, snapshot: s.id}} kept label={s.type} />
           : <Panel><Empty title="This snapshot holds no profile" /></Panel>}
       </>}</Loaded>
     </Page>

@@ -32,7 +32,7 @@ function Facts({tree, measure, node}: {tree: CallTree; measure: Measure; node: n
     <span><b>{percent(tree.total[node]! / whole)}</b> of the profile</span>
     <span>self {percent(tree.self[node]! / whole)}</span>
     <span>{measure.rate(tree.total[node]!)} {measure.rateTitle === 'Of cores' ? 'of cores' : ''}</span>
-    <span>{measure.amount(tree.total[node]!)}</span>
+    {!measure.own && <span>{measure.amount(tree.total[node]!)}</span>}
     <span>{count(tree.samples[node])} {measure.counted}</span>
     {tree.hasBase && <span>before {percent(base / whole)}, {change(base, tree.total[node]!)}</span>}
   </>;

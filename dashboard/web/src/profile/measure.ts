@@ -23,7 +23,7 @@ export function isBottleneck(type: string): boolean {
 }
 
 export function typeTitle(type: string): string {
-  return TYPES.find((t) => t.type === type)?.title ?? (type === 'lua' ? 'Lua' : type);
+  return TYPES.find((t) => t.type === type)?.title ?? ({lua: 'Lua', lua_heap: 'Lua memory', wall: 'Wall clock'}[type] ?? type);
 }
 
 /** The history chart's figure, said in words. */
@@ -38,9 +38,14 @@ export function valueUnit(type: string, unit: string): string {
   return type === 'cpu' ? 'ratio' : unit;
 }
 
+/** Whether values are of a moment, and so do not add up over time. */
+export function isLevel(type: string): boolean {
+  return /^(lua_)?heap$/.test(type);
+}
+
 /** Waiting times and allocations of one profile are told per second: profiles differ in length. */
 export function perSecond(type: string, unit: string): boolean {
-  return type !== 'cpu' && type !== 'heap' && (unit === 'ns' || type === 'alloc');
+  return type !== 'cpu' && !isLevel(type) && (unit === 'ns' || type === 'alloc');
 }
 
 export interface Measure {
@@ -49,6 +54,7 @@ export interface Measure {
   rate: (value: number) => string;
   amount: (value: number) => string;
   counted: string; // what `samples` counts
+  own?: boolean; // the column of amounts tells the call's own: `rate` tells the total already
   /* base values times this are comparable with the profile's */
   baseScale: number;
   absolute: boolean; // the diff compares amounts, not shares
@@ -85,12 +91,10 @@ export function measureOf(answer: ProfileTree): Measure {
   if (answer.type === 'alloc') {
     return {...comparable, rateTitle: 'Per second', rateHelp: 'allocated per second', rate: (value) => inUnit(seconds > 0 ? value / seconds : NaN, answer.unit + '/s'), amount: write};
   }
-  const known = TYPES.find((t) => t.type === answer.type);
-  const profiles = Math.max(1, answer.profiles);
-  /* What is in use at a moment does not add up over moments: amounts are averages over the profiles, too. */
-  if (before !== undefined && before.profiles > 0 && !answer.comparison) {
-    comparable.absolute = true;
-    comparable.baseScale = answer.profiles / before.profiles;
+  if (isLevel(answer.type)) {
+    /* What is in use at a moment: a merge is the average of its moments, so two of them compare as they are. */
+    return {...comparable, absolute: true, baseScale: 1, rateTitle: 'Live', rateHelp: 'in use at one moment; over a range the average', rate: write, amount: write, own: true};
   }
-  return {...comparable, rateTitle: known?.value ?? 'Value', rateHelp: 'average over the profiles shown', rate: (value) => write(value / profiles), amount: answer.type === 'heap' ? (value) => write(value / profiles) : write};
+  const profiles = Math.max(1, answer.profiles);
+  return {...comparable, rateTitle: 'Value', rateHelp: 'average over the profiles shown', rate: (value) => write(value / profiles), amount: write};
 }

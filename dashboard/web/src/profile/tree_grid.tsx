@@ -156,7 +156,7 @@ function Row(props: RowProps) {
       </> : <>
         <div role="gridcell" class="num opt">{percent(self / whole)}</div>
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
-        <div role="gridcell" class="num opt">{measure.amount(total)}</div>
+        <div role="gridcell" class="num opt">{measure.amount(measure.own ? self : total)}</div>
         <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
         <div role="gridcell" class="opt">{props.trendWhole ? <Trend points={props.trend?.[String(tree.origin[node])]} share={total / whole} before={tree.base[node]! / props.trendWhole} noise={isNoise(tree, total, tree.base[node]! / props.trendWhole * whole)} /> : null}</div>
       </>}
@@ -183,7 +183,7 @@ function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compac
       </> : <>
         {column('Self', 'Share of the call itself, without what it calls')}
         {column(measure.rateTitle, measure.rateHelp)}
-        {column('Total', 'Amount in the call and what it calls')}
+        {measure.own ? column('Own', 'Amount of the call itself') : column('Total', 'Amount in the call and what it calls')}
         {column(measure.counted[0]!.toUpperCase() + measure.counted.slice(1), `Number of ${measure.counted} in this call and what it calls`)}
         {column('Trend, 24 h', 'Against the same call in the 24 hours before; empty when there is no profile of that time', 'opt')}
       </>}
