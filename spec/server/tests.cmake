@@ -11,6 +11,8 @@ si_test(account_test server si_server_spec)
 si_test(store_test server si_server_spec)
 si_test(route_test server si_server_spec)
 si_test(view_test server si_server_spec)
+si_test(team_test server si_server_spec microhttpd)
+si_test(import_test server si_server_spec PkgConfig::ZLIB)
 foreach(bench ingest_bench query_bench) # what a dashboard costs, measured with the same server, people and reports
   if(TARGET ${bench})
     target_sources(${bench} PRIVATE ${CMAKE_SOURCE_DIR}/bench/report_load.c)
