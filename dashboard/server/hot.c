@@ -70,7 +70,7 @@ static si__hot_period *add_period(si__hot *hot, int64_t t, size_t count) {
     }
     si__entry *entries = malloc((count + 1) * sizeof *entries);
     if (!entries) return NULL;
-    hot->periods[hot->count] = (si__hot_period){t, entries, count};
+    hot->periods[hot->count] = (si__hot_period){t, entries, count, 0};
     return &hot->periods[hot->count++];
 }
 
@@ -95,6 +95,7 @@ static int add_worked_out(si__reader *reader, si__hot *hot, int64_t t, int64_t s
     if (!failed && merge.profiles) failed = si__places_tree(reader->places, &reader->db, merge.sum, &branches, &count);
     si__hot_period *period = !failed && count ? add_period(hot, t, count) : NULL;
     if (!failed && count && !period) failed = SI_ENOMEM;
+    if (period) period->exact = 1;
     for (size_t i = 0; period && i < count; i++) /* branches are in the order of their nodes */
         period->entries[i] = (si__entry){branches[i].node, branches[i].total_count, branches[i].total};
     free(branches);

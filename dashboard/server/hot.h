@@ -11,6 +11,7 @@ typedef struct si__hot_period {
     int64_t t;
     si__entry *entries; /* by node; 0 is the whole; values are totals */
     size_t count;
+    int exact; /* all calls are there, not only the heaviest */
 } si__hot_period;
 
 struct si__hot { /* of one range, kept by a reader until the end of its snapshot */

@@ -200,8 +200,26 @@ int si__read_function_trend(si__reader *reader, const si__range *range, const ch
     return failed;
 }
 
+/* Is what the call has known for every period without a look at the bodies? */
+static int is_hot(const si__hot *hot, uint32_t node) {
+    for (size_t i = 0; i < hot->count; i++)
+        if (!hot->periods[i].exact && !si__hot_find(&hot->periods[i], node)) return 0;
+    return 1;
+}
+
 int si__read_node_trend(si__reader *reader, const si__range *range, const char *type, uint32_t node,
                         si__trend_each each, void *arg) {
     trend tr = {.reader = reader, .node = node};
-    return node ? run(&tr, range, type, each, arg) : SI_OK;
+    const si__hot *hot;
+    if (!node) return SI_OK;
+    int failed = range->source ? SI_OK : si__hot_get(reader, range, type, &hot);
+    if (failed) return failed;
+    if (range->source || !is_hot(hot, node)) return run(&tr, range, type, each, arg);
+    for (size_t i = 0; i < hot->count && !failed; i++) {
+        const si__hot_period *period = &hot->periods[i];
+        const si__entry *whole = si__hot_find(period, 0), *call = si__hot_find(period, node);
+        failed = each(arg, 0, period->t, whole ? whole->value : 0);
+        failed = failed ? failed : each(arg, node, period->t, call ? call->value : 0);
+    }
+    return failed;
 }
