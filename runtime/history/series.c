@@ -28,7 +28,7 @@ si__series *si__series_new(si__series_kind kind, const char *name, size_t length
     series->raw_lost_ms = INT64_MIN;
     series->last_ms = INT64_MIN;
     series->last = NAN;
-    series->minute = (si__slots){.step_ms = 60000, .max = SI__MINUTE_SLOTS};
+    series->minute = (si__slots){.step_ms = 60000, .max = SI__MINUTE_RING};
     series->ten = (si__slots){.step_ms = 600000, .max = SI__TEN_MINUTE_SLOTS, .extremes = 1};
     return series;
 }
@@ -40,12 +40,18 @@ static void slots_clear(si__slots *slots) {
     free(slots->points);
 }
 
+void si__series_forget(si__series *series) {
+    if (series->cache) free(series->cache->order.sorted);
+    free(series->cache);
+    series->cache = NULL;
+}
+
 void si__series_free(si__series *series) {
     if (!series) return;
     slots_clear(&series->minute);
     slots_clear(&series->ten);
     free(series->raw);
-    free(series->cache);
+    si__series_forget(series);
     free(series->name);
     free(series);
 }
@@ -72,7 +78,8 @@ size_t si__series_bytes(const si__series *series) {
     size_t slot_bytes = sizeof(float) + sizeof(uint16_t);
     return sizeof *series + strlen(series->name) + 1 + series->raw_capacity * sizeof *series->raw +
            series->minute.capacity * slot_bytes + series->ten.capacity * (slot_bytes + 2 * sizeof(float)) +
-           (series->cache ? sizeof *series->cache : 0);
+           (series->cache ? sizeof *series->cache : 0) +
+           (series->cache && series->cache->order.sorted ? SI__MINUTE_SLOTS * sizeof(float) : 0);
 }
 
 /* ---- Slots ------------------------------------------------------------------------------------------------------- */
@@ -207,7 +214,7 @@ static void slots_shift(si__slots *slots, int64_t by_ms) {
                                   : (void *)slots->maximum;
         size_t element = array == 1 ? sizeof(uint16_t) : sizeof(float);
         if (!from) continue;
-        char copy[SI__MINUTE_SLOTS * sizeof(float)];
+        char copy[SI__MINUTE_RING * sizeof(float)];
         memcpy(copy, from, capacity * element);
         for (uint32_t i = 0; i < slots->count; i++) {
             uint64_t slot = (uint64_t)(slots->newest - i);
@@ -225,8 +232,7 @@ void si__series_shift(si__series *series, int64_t by_ms) {
     series->last_ms += by_ms;
     slots_shift(&series->minute, by_ms);
     slots_shift(&series->ten, by_ms);
-    free(series->cache);
-    series->cache = NULL;
+    si__series_forget(series);
     series->version++;
 }
 

@@ -20,6 +20,7 @@
 #define SI__RAW_POINTS 512
 #define SI__RAW_WINDOW_MS (3600 * (int64_t)1000)
 #define SI__MINUTE_SLOTS 1440
+#define SI__MINUTE_RING (SI__MINUTE_SLOTS + 32) /* what has left the window is known for a while: order.c */
 #define SI__TEN_MINUTE_SLOTS 1008
 
 typedef struct si__raw_point {
@@ -74,7 +75,7 @@ double si__series_median_last(const si__series *series,
 void si__series_baseline(si__series *series, int64_t now_ms, int64_t window_ms, size_t min_points, double floor,
                          si__baseline *out);
 double si__baseline_z(const si__baseline *baseline, double value);
-/* Over at most 72 equal stretches of the window, so that its cost is bounded. */
+/* Over at most 48 equal stretches of the window, so that its cost is bounded. */
 void si__series_theil_sen(si__series *series, int64_t now_ms, int64_t window_ms, si__trend *out);
 const char *si__series_name(const si__series *series); /* borrowed */
 /* The newest values of a stretch: for drawing and replay. Returns how many were written (oldest first, at most cap). */
@@ -100,15 +101,26 @@ typedef struct si__kept_baseline {
 } si__kept_baseline;
 
 typedef struct si__kept_trend {
-    int64_t window_ms, minute;
+    int64_t window_ms, part;
     si__trend value;
     int used;
 } si__kept_trend;
+
+/* The minutes of one window in order of their values: moved on minute by minute instead of being sorted anew. order.c
+ */
+typedef struct si__order {
+    int64_t window_ms;    /* 0: not in use */
+    int64_t first, last;  /* slots in it */
+    uint16_t last_points; /* of slot `last` when it was taken in: it may have got more since */
+    uint32_t count;
+    float *sorted; /* SI__MINUTE_SLOTS */
+} si__order;
 
 typedef struct si__series_cache { /* only series that a rule looks at have one */
     si__memo memo[8];
     si__kept_baseline baselines[SI__KEPT_ANSWERS];
     si__kept_trend trends[SI__KEPT_ANSWERS];
+    si__order order;
     uint32_t next, next_baseline, next_trend;
 } si__series_cache;
 
@@ -130,11 +142,18 @@ struct si__series {
 si__series *si__series_new(si__series_kind kind, const char *name, size_t length,
                            uint64_t hash); /* NULL: out of memory */
 void si__series_free(si__series *series);
+void si__series_forget(si__series *series); /* answers that are kept; they are computed again when asked for */
 int si__series_push(si__series *series, int64_t time_ms, double value); /* 0 or SI_ENOMEM; time >= the last one's */
 void si__series_shift(si__series *series, int64_t by_ms); /* the clock was set back: moves all points by by_ms */
 size_t si__series_bytes(const si__series *series);
 int si__slots_reserve(si__slots *slots, uint32_t count); /* 0 or SI_ENOMEM; capacity for `count` slots */
 const si__raw_point *si__series_raw(const si__series *series, size_t index); /* 0: oldest */
+
+/* order.c: brings the order up to slots [first, last] of the minute ring. 0, or SI_ENOMEM: it is not in use then. */
+int si__order_move(si__order *order, const si__slots *minutes, int64_t first, int64_t last);
+double si__order_median(const si__order *order);                     /* count > 0 */
+double si__order_mad(const si__order *order, double median);         /* count > 0 */
+double si__order_percentile(const si__order *order, double percent); /* nearest rank; count > 0 */
 
 /* history.c for store.c */
 void si__history_take(si__history *history, si__series *filled); /* takes ownership; replaces one of the same name */

@@ -108,22 +108,26 @@ static double window_value(window *w, si__statistic statistic, double percent) {
 
 double si__series_window(si__series *series, si__statistic statistic, int64_t now_ms, int64_t window_ms,
                          double percent) {
-    double values[SI__MINUTE_SLOTS];
+    double values[SI__MINUTE_RING];
     if (window_ms > SI__TEN_MINUTE_SLOTS * series->ten.step_ms) window_ms = SI__TEN_MINUTE_SLOTS * series->ten.step_ms;
     if (window_ms < 1) window_ms = 1;
     if (!series->cache) series->cache = calloc(1, sizeof *series->cache); /* without memory: slower, not wrong */
     si__series_cache *cache = series->cache;
-    for (size_t i = 0; cache && i < sizeof cache->memo / sizeof *cache->memo; i++) {
-        const si__memo *m = &cache->memo[i];
-        if (m->used && m->statistic == statistic && m->window_ms == window_ms && m->version == series->version &&
-            now_ms < m->expires_ms && (statistic != SI__STAT_PERCENTILE || m->percent == percent))
-            return m->value;
+    si__memo *known = NULL; /* the same question, answered of older points */
+    for (size_t i = 0; cache && i < sizeof cache->memo / sizeof *cache->memo && cache->memo[i].used; i++) {
+        si__memo *m = &cache->memo[i];
+        if (m->statistic != statistic || m->window_ms != window_ms ||
+            (statistic == SI__STAT_PERCENTILE && m->percent != percent))
+            continue;
+        if (m->version == series->version && now_ms < m->expires_ms) return m->value;
+        known = m;
+        break;
     }
     window w = {.values = statistic == SI__STAT_PERCENTILE ? values : NULL};
     window_scan(series, &w, statistic, now_ms, window_ms);
     double value = window_value(&w, statistic, percent);
     if (cache) {
-        si__memo *m = &cache->memo[cache->next++ % (sizeof cache->memo / sizeof *cache->memo)];
+        si__memo *m = known ? known : &cache->memo[cache->next++ % (sizeof cache->memo / sizeof *cache->memo)];
         *m = (si__memo){.window_ms = window_ms,
                         .expires_ms = w.expires_ms,
                         .percent = percent,

@@ -61,7 +61,7 @@ struct si__script {
     si__script_env env; /* its strings are ours */
     si__ruleset *set;
     int64_t started_ms, now_ms; /* of ticks; started 0: no tick yet */
-    uint64_t round;
+    uint64_t round, visits;
     si__instance **instances;
     si__instance *buckets[SI__INSTANCE_BUCKETS]; /* by key */
     size_t instance_count;

@@ -17,13 +17,19 @@
 #include "units.h"
 
 #define HANDLE "si.series"
+#define BASELINE "si.baseline"
+#define TREND "si.trend"
 
 static uint64_t serial_now(lua_State *L) {
     return si__unit_of(L)->set->serial;
 }
 
+/* The metatable is the first upvalue of every method: quicker than to look it up by its name. */
 static si__handle *check(lua_State *L) {
-    si__handle *h = luaL_checkudata(L, 1, HANDLE);
+    si__handle *h = lua_touserdata(L, 1);
+    if (!h || !lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(1)))
+        luaL_typeerror(L, 1, "series: write s:avg(\"5m\") with a colon");
+    lua_pop(L, 1);
     if (h->serial != serial_now(L))
         luaL_error(L, "this series was kept from an earlier call: use the one that the function was given");
     return h;
@@ -115,7 +121,7 @@ static int median_last(lua_State *L) {
     return 1;
 }
 
-static double field_number(lua_State *L, int arg, const char *field, double fallback) {
+static double option_number(lua_State *L, int arg, const char *field, double fallback) {
     double value = fallback;
     if (lua_istable(L, arg)) {
         if (lua_getfield(L, arg, field) != LUA_TNIL) value = luaL_checknumber(L, -1);
@@ -126,9 +132,46 @@ static double field_number(lua_State *L, int arg, const char *field, double fall
 
 /* b:z(value): how many scaled deviations value is above what is usual. b is what s:baseline returned. [-2, +1, e] */
 static int baseline_z(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    si__baseline b = {.median = field_number(L, 1, "median", NAN), .scale = field_number(L, 1, "scale", NAN)};
-    lua_pushnumber(L, si__baseline_z(&b, luaL_checknumber(L, 2)));
+    const si__baseline *b = luaL_checkudata(L, 1, BASELINE);
+    lua_pushnumber(L, si__baseline_z(b, luaL_checknumber(L, 2)));
+    return 1;
+}
+
+/* A field of a baseline; upvalue: the method z. [-2, +1, m] */
+static int baseline_index(lua_State *L) {
+    const si__baseline *b = lua_touserdata(L, 1);
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    if (strcmp(name, "z") == 0)
+        lua_pushvalue(L, lua_upvalueindex(1));
+    else if (strcmp(name, "median") == 0)
+        lua_pushnumber(L, b->median);
+    else if (strcmp(name, "p98") == 0)
+        lua_pushnumber(L, b->p98);
+    else if (strcmp(name, "mad") == 0)
+        lua_pushnumber(L, b->mad);
+    else if (strcmp(name, "scale") == 0)
+        lua_pushnumber(L, b->scale);
+    else if (strcmp(name, "same_hour") == 0)
+        lua_pushnumber(L, b->same_hour);
+    else if (strcmp(name, "n") == 0)
+        lua_pushinteger(L, (lua_Integer)b->n);
+    else
+        return luaL_error(L, "a baseline has median, mad, p98, n, same_hour, scale and z, and no '%s'", name);
+    return 1;
+}
+
+/* A field of a trend. [-2, +1, m] */
+static int trend_index(lua_State *L) {
+    const si__trend *trend = lua_touserdata(L, 1);
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    if (strcmp(name, "slope_per_hour") == 0)
+        lua_pushnumber(L, trend->slope_per_hour);
+    else if (strcmp(name, "tau") == 0)
+        lua_pushnumber(L, trend->tau);
+    else if (strcmp(name, "n") == 0)
+        lua_pushinteger(L, (lua_Integer)trend->n);
+    else
+        return luaL_error(L, "a trend has slope_per_hour, tau and n, and no '%s'", name);
     return 1;
 }
 
@@ -139,25 +182,15 @@ static int baseline(lua_State *L) {
     si__handle *h = check(L);
     int64_t window_ms = check_window(L, 2);
     if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
-    double min_points = field_number(L, 3, "min_points", 60), floor = field_number(L, 3, "floor", 0);
+    double min_points = option_number(L, 3, "min_points", 60), floor = option_number(L, 3, "floor", 0);
     luaL_argcheck(L, min_points >= 1 && min_points <= 1440, 3, "min_points: expected 1 to 1440");
     luaL_argcheck(L, floor >= 0 && isfinite(floor), 3, "floor: expected 0 or more");
     si__baseline b = {.median = NAN, .mad = NAN, .p98 = NAN, .scale = NAN, .same_hour = NAN};
     if (h->series) si__series_baseline(h->series, h->now_ms, window_ms, (size_t)min_points, floor, &b);
-    lua_createtable(L, 0, 7);
-    const struct {
-        const char *name;
-        double value;
-    } fields[] = {{"median", b.median}, {"mad", b.mad}, {"p98", b.p98}, {"scale", b.scale}, {"same_hour", b.same_hour}};
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        lua_pushnumber(L, fields[i].value);
-        lua_setfield(L, -2, fields[i].name);
-    }
-    lua_pushinteger(L, (lua_Integer)b.n);
-    lua_setfield(L, -2, "n");
-    lua_pushcfunction(L, baseline_z);
-    lua_setfield(L, -2, "z");
-    si__sandbox_charge(L, b.n * 16);
+    *(si__baseline *)lua_newuserdatauv(L, sizeof b, 0) = b;
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_setmetatable(L, -2);
+    si__sandbox_charge(L, b.n);
     return 1;
 }
 
@@ -168,13 +201,9 @@ static int theil_sen(lua_State *L) {
     int64_t window_ms = check_window(L, 2);
     si__trend trend = {.slope_per_hour = NAN, .tau = NAN};
     if (h->series) si__series_theil_sen(h->series, h->now_ms, window_ms, &trend);
-    lua_createtable(L, 0, 3);
-    lua_pushnumber(L, trend.slope_per_hour);
-    lua_setfield(L, -2, "slope_per_hour");
-    lua_pushnumber(L, trend.tau);
-    lua_setfield(L, -2, "tau");
-    lua_pushinteger(L, (lua_Integer)trend.n);
-    lua_setfield(L, -2, "n");
+    *(si__trend *)lua_newuserdatauv(L, sizeof trend, 0) = trend;
+    lua_pushvalue(L, lua_upvalueindex(3));
+    lua_setmetatable(L, -2);
     si__sandbox_charge(L, 20000);
     return 1;
 }
@@ -322,17 +351,30 @@ void si__handles_open(lua_State *L) {
                                        {"good", segment_good},
                                        {"top_growth", top_growth},
                                        {NULL, NULL}};
-    luaL_newmetatable(L, HANDLE);
-    luaL_newlib(L, methods);
+    luaL_newmetatable(L, BASELINE);
+    lua_pushcfunction(L, baseline_z);
+    lua_pushcclosure(L, baseline_index, 1);
+    lua_setfield(L, -2, "__index");
+    luaL_newmetatable(L, TREND);
+    lua_pushcfunction(L, trend_index);
+    lua_setfield(L, -2, "__index");
+    luaL_newmetatable(L, HANDLE); /* baseline trend handle */
+    luaL_newlibtable(L, methods);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -5);
+    lua_pushvalue(L, -5);
+    luaL_setfuncs(L, methods, 3);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, to_text);
     lua_setfield(L, -2, "__tostring");
-    lua_pop(L, 1);
+    si__unit_of(L)->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pop(L, 2);
 }
 
 void si__handle_push(lua_State *L, const si__handle *from) {
     si__handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     *h = *from;
     h->serial = serial_now(L);
-    luaL_setmetatable(L, HANDLE);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, si__unit_of(L)->handle_ref);
+    lua_setmetatable(L, -2);
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define HOOK_COUNT 1000
+#define GC_PAUSE 400 /* percent: the language stays, and marking it is most of a cycle; rules make little garbage */
 #define HOOK_COUNT_LONG 4   /* comparing two long texts takes its time, in some locales a lot of it */
 #define HOOK_COUNT_HEAVY 50 /* with a lot of memory in use single instructions may be slow */
 #define HEAVY_BYTES (2u << 20)
@@ -74,12 +75,35 @@ static void account(si__sandbox *sandbox, size_t held, size_t now) {
     if (sandbox->pool) sandbox->pool->used_bytes += now - held;
 }
 
+static void drop(si__sandbox *sandbox, void *ptr, size_t held) {
+    if (held && held <= SI__BLOCK_BYTES)
+        si__blocks_give(&sandbox->blocks, ptr, held);
+    else
+        free(ptr);
+}
+
+/* Small blocks come from lists, others from malloc; crossing over copies. NULL: out of memory, and ptr is as it was,
+   also when it was to shrink: Lua 5.4 can live with that. */
+static void *move(si__sandbox *sandbox, void *ptr, size_t held, size_t wanted) {
+    int was_small = held && held <= SI__BLOCK_BYTES, is_small = wanted <= SI__BLOCK_BYTES;
+    if (!was_small && !is_small) {
+        void *moved = realloc(ptr, wanted);
+        return !moved && wanted <= held ? ptr : moved;
+    }
+    if (was_small && is_small && (held - 1) / SI__BLOCK_STEP == (wanted - 1) / SI__BLOCK_STEP) return ptr;
+    void *made = is_small ? si__blocks_take(&sandbox->blocks, wanted) : malloc(wanted);
+    if (!made) return NULL;
+    if (ptr) memcpy(made, ptr, held < wanted ? held : wanted);
+    if (ptr) drop(sandbox, ptr, held);
+    return made;
+}
+
 /* When ptr is NULL, osize is a type tag and not a size. */
 static void *count_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
     si__sandbox *sandbox = ud;
     size_t held = ptr ? osize : 0;
     if (nsize == 0) {
-        free(ptr);
+        drop(sandbox, ptr, held);
         account(sandbox, held, 0);
         return NULL;
     }
@@ -95,8 +119,7 @@ static void *count_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
         }
         charge(sandbox, nsize);
     }
-    void *moved = realloc(ptr, nsize);
-    if (!moved && nsize <= held) moved = ptr; /* Lua counts on shrinking never failing */
+    void *moved = move(sandbox, ptr, held, nsize);
     if (moved) account(sandbox, held, nsize);
     return moved;
 }
@@ -195,12 +218,14 @@ si__sandbox *si__sandbox_new(void *owner, si__pool *pool) {
     sandbox->pool = pool;
     lua_State *L = lua_newstate(count_alloc, sandbox);
     if (!L) {
+        si__blocks_free(&sandbox->blocks);
         free(sandbox);
         return NULL;
     }
     *(si__sandbox **)lua_getextraspace(L) = sandbox;
     sandbox->L = L;
     lua_sethook(L, count_hook, LUA_MASKCOUNT, HOOK_COUNT);
+    lua_gc(L, LUA_GCINC, GC_PAUSE, 0, 0);
     lua_pushcfunction(L, build_base); /* light C function: pushing it cannot raise */
     lua_pushlightuserdata(L, sandbox);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
@@ -213,6 +238,7 @@ si__sandbox *si__sandbox_new(void *owner, si__pool *pool) {
 void si__sandbox_free(si__sandbox *sandbox) {
     if (!sandbox) return;
     if (sandbox->L) lua_close(sandbox->L);
+    si__blocks_free(&sandbox->blocks);
     free(sandbox);
 }
 

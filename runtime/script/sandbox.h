@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "blocks.h"
+
 #define SI__SANDBOX_MEMORY_BYTES (16u << 20)
 #define SI__SANDBOX_OBJECT_BYTES ((2u << 20) + 4096) /* longest text, whatever made it */
 #define SI__SANDBOX_LONG_BYTES (16u << 10) /* with texts of this length around, single instructions may be slow */
@@ -30,6 +32,7 @@ typedef enum si__refusal { SI__REFUSED_NOT, SI__REFUSED_OWN_CAP, SI__REFUSED_POO
 typedef struct si__sandbox {
     lua_State *L;
     size_t used_bytes, cap_bytes;
+    si__blocks blocks;
     si__pool *pool;      /* NULL: none; borrowed */
     si__refusal refusal; /* why memory was refused last during the call; NOT: it was not, or malloc failed */
     int long_text;       /* a long text was made, and may be kept */

@@ -20,6 +20,7 @@ typedef struct si__unit {
     struct si__ruleset *set; /* borrowed */
     size_t number;
     si__sandbox *sandbox; /* NULL: ended; its functions must not be called */
+    int handle_ref;       /* metatable of handles, in the registry */
     unsigned restarts;
     size_t language_bytes; /* what the language takes; not counted against the files */
     char error[256];       /* why it ended; "": nobody needs it */
