@@ -107,6 +107,23 @@ typedef struct arguments { /* a list of one's own, whatever kind of type va_list
     va_list list;
 } arguments;
 
+/* Takes the number of a conversion. Returns its last letter; NULL: we do not know it. */
+static const char *skip_number(const char *at, arguments *from) {
+    at += strspn(at, "-+ #0123456789.");
+    int wide = *at == 'l' || *at == 'j' || *at == 'z';
+    at += strspn(at, "hljz");
+    if (*at && strchr("diouxXc", *at)) {
+        if (wide)
+            (void)va_arg(from->list, long long);
+        else
+            (void)va_arg(from->list, int);
+        return at;
+    }
+    if (!*at || !strchr("eEfFgGaA", *at)) return NULL;
+    (void)va_arg(from->list, double);
+    return at;
+}
+
 /* One conversion of a format, at its '%': takes its argument. 0: one that we do not know, the rest stays unread. */
 static int expand(const char **format, arguments *from, word *out) {
     const char *at = *format + 1;
@@ -118,10 +135,11 @@ static int expand(const char **format, arguments *from, word *out) {
     } else if (*at == 'b') {
         const char *bytes = va_arg(from->list, const char *);
         append(out, bytes, va_arg(from->list, size_t));
-    } else { /* a number: whatever it is, it tells one key from another */
-        append(out, "0", 1);
-        *format += strcspn(*format, " ");
-        return 0;
+    } else {
+        append(out, "0", 1); /* a number: whatever it is, it tells one key from another */
+        at = skip_number(at, from);
+        if (!at) *format += strcspn(*format, " ");
+        if (!at) return 0;
     }
     *format = at + 1;
     return 1;

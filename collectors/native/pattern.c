@@ -124,6 +124,14 @@ static int is_separator(char c) {
     return c == ':' || c == '/' || c == '|' || c == '{' || c == '}';
 }
 
+/* Keys are shown more sparingly than paths: a part with any digit in it is an id, but for versions. */
+static int is_key_id(const char *text, size_t length) {
+    if (is_id(text, length)) return 1;
+    for (size_t i = 0; i < length; i++)
+        if (is_digit(text[i])) return !((text[0] | 0x20) == 'v' && i == 1);
+    return 0;
+}
+
 /* "user:42:name" is user:*:name. Without a part that looks like an id, the last one is taken for it. */
 static void put_key(writer *w, const char *key, size_t length) {
     int had_id = 0, segments = 0;
@@ -131,7 +139,8 @@ static void put_key(writer *w, const char *key, size_t length) {
     for (size_t at = 0; at <= length && segments < SEGMENTS_MAX; segments++) {
         size_t start = at;
         while (at < length && !is_separator(key[at])) at++;
-        int last = at >= length, id = at > start && (is_id(key + start, at - start) || (last && segments && !had_id));
+        int last = at >= length,
+            id = at > start && (is_key_id(key + start, at - start) || (last && segments && !had_id));
         had_id |= id;
         put(w, id ? "*" : key + start, id ? 1 : at - start);
         if (!last && key[at] != '{' && key[at] != '}') put(w, ":", 1);
