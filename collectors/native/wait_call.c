@@ -34,11 +34,10 @@ int si__wait_now_read(si__region *region, uint32_t index, si__waiting *out) {
     out->sequence = atomic_load_explicit(&now->sequence, memory_order_acquire);
     out->call = atomic_load_explicit(&now->call, memory_order_acquire);
     if (out->call == SI__CALL_NONE || out->call >= SI__WAIT_CALL_COUNT) return 0;
-    out->since_ns = atomic_load_explicit(&now->since_ns, memory_order_relaxed);
-    out->caller_pc = atomic_load_explicit(&now->caller_pc, memory_order_relaxed);
-    out->object = atomic_load_explicit(&now->object, memory_order_relaxed);
-    out->tid = atomic_load_explicit(&now->tid, memory_order_relaxed);
-    atomic_thread_fence(memory_order_acquire);
+    out->since_ns = atomic_load_explicit(&now->since_ns, memory_order_acquire);
+    out->caller_pc = atomic_load_explicit(&now->caller_pc, memory_order_acquire);
+    out->object = atomic_load_explicit(&now->object, memory_order_acquire);
+    out->tid = atomic_load_explicit(&now->tid, memory_order_acquire);
     if (atomic_load_explicit(&now->sequence, memory_order_relaxed) != out->sequence ||
         atomic_load_explicit(&now->call, memory_order_relaxed) != out->call)
         return 0;

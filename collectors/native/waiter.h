@@ -76,10 +76,10 @@ static inline void si__waiter_publish(si__waiter *self, uint32_t call, uint64_t 
     uint32_t sequence = atomic_load_explicit(&now->sequence, memory_order_relaxed);
     atomic_store_explicit(&now->call, SI__CALL_NONE, memory_order_relaxed); /* a wait that never returned */
     atomic_store_explicit(&now->sequence, sequence + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&now->since_ns, start_ns, memory_order_relaxed);
-    atomic_store_explicit(&now->caller_pc, (uint64_t)(uintptr_t)caller, memory_order_relaxed);
-    atomic_store_explicit(&now->object, object, memory_order_relaxed);
+    /* Release: whoever sees one of these sees the sequence that it belongs to. On x86-64 a plain store. */
+    atomic_store_explicit(&now->since_ns, start_ns, memory_order_release);
+    atomic_store_explicit(&now->caller_pc, (uint64_t)(uintptr_t)caller, memory_order_release);
+    atomic_store_explicit(&now->object, object, memory_order_release);
     atomic_store_explicit(&now->call, call, memory_order_release);
 }
 

@@ -11,6 +11,12 @@
 #include <sys/wait.h>
 #include <threads.h>
 
+#if defined(__SANITIZE_THREAD__)
+enum { NO_CLOCKLOCK = 1 }; /* the sanitizer does not see it, and then reports an unlock without a lock */
+#else
+enum { NO_CLOCKLOCK = 0 };
+#endif
+
 static struct timespec in_ms(clockid_t clock, long ms) {
     struct timespec at;
     clock_gettime(clock, &at);
@@ -59,7 +65,7 @@ static pthread_barrier_t barrier;
 static mtx_t c11_mutex;
 static cnd_t c11_condition;
 static sem_t semaphore;
-static int ready;
+static _Atomic int ready; /* atomic for the sanitizer, which does not know C11 mutexes */
 
 static void take_mutex(void) {
     pthread_mutex_lock(&mutex);
@@ -250,11 +256,13 @@ static const one ones[] = {
 
 static void every_function_is_measured(void **state) {
     (void)state;
+    only_tid = getpid(); /* the other side of a barrier waits a little, too */
     for (size_t i = 0; i < sizeof ones / sizeof *ones; i++) {
         const one *o = &ones[i];
         holder h;
         waited got;
         ready = 0;
+        if (NO_CLOCKLOCK && o->call == SI__CALL_pthread_mutex_clocklock) continue;
         collect(&got);
         start_holder(&h, o->call, o->take, o->release, HOLD_MS);
         uint64_t start = clock_ns();
@@ -485,6 +493,7 @@ static void ask_all(answers *a) {
 static void answers_are_the_same(void **state) {
     (void)state;
     static answers plain, hooked;
+    if (NO_CLOCKLOCK) skip();
     sample_every(0);
     ask_all(&plain);
     sample_every(MEAN_NS);
@@ -552,6 +561,9 @@ static void cancel(void *(*start)(void *), void *arg, si__wait_call call) {
 
 static void cancelled_threads_end(void **state) {
     (void)state;
+#if defined(__SANITIZE_ADDRESS__)
+    skip(); /* frames that a cancellation unwinds stay poisoned in its books */
+#endif
     int ends[2];
     pthread_t thread;
     void *value;

@@ -40,9 +40,11 @@ typedef struct waited {
     uint64_t unnamed, truncated, all;
 } waited;
 
+static int32_t only_tid; /* 0: all threads count */
+
 static void add(void *arg, const si__drained_event *event) {
     waited *w = arg;
-    if (event->type != SI__EVENT_WAIT) return;
+    if (event->type != SI__EVENT_WAIT || (only_tid && event->tid != only_tid)) return;
     const si__wait_text *text = (const void *)event->text;
     assert_int_equal(event->text_bytes, sizeof *text);
     assert_true(text->call > 0 && text->call < SI__WAIT_CALL_COUNT && event->detail < SI__WAIT_CATEGORIES);
@@ -113,6 +115,7 @@ static int set_up(void **state) {
     cache = si__unwind_cache_new();
     if (!drain || !cache) return -1;
     publish();
+    only_tid = 0;
     sample_every(MEAN_NS);
     return 0;
 }

@@ -56,7 +56,7 @@ static void feed_counter(void) {
     uint64_t one = 1;
     syscall(SYS_write, counter, &one, 8);
 }
-static int client = -1;
+static _Atomic int client = -1;
 static void knock(void) {
     client = (int)syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     syscall(SYS_connect, client, &address, sizeof address);
@@ -370,6 +370,7 @@ static void every_call_is_measured(void **state) {
     struct timespec tick;
     clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
     uint64_t tick_ns = (uint64_t)tick.tv_nsec;
+    only_tid = getpid();
     for (size_t i = 0; i < sizeof ones / sizeof *ones; i++) {
         const one *o = &ones[i];
         feeder f = {.of = o, .at_least_ns = WAIT_MS * MS};
