@@ -104,9 +104,9 @@ typedef struct hook_pass {
 } hook_pass;
 
 #if defined(__x86_64__)
-enum { JUMP_SLOT = R_X86_64_JUMP_SLOT, GLOB_DAT = R_X86_64_GLOB_DAT };
+enum { JUMP_SLOT = R_X86_64_JUMP_SLOT, GLOB_DAT = R_X86_64_GLOB_DAT, WORD = R_X86_64_64 };
 #elif defined(__aarch64__)
-enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOB_DAT = R_AARCH64_GLOB_DAT };
+enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOB_DAT = R_AARCH64_GLOB_DAT, WORD = R_AARCH64_ABS64 };
 #endif
 
 static uint32_t hash_of(const char *name) {
@@ -272,6 +272,14 @@ static const slot *next_slot(const hook_pass *pass, const char *name, uint32_t *
     return NULL;
 }
 
+/* Whether an entry that holds `now` leads to the function that the hook stands for, and not to another one of its name
+   (RTLD_DEEPBIND, a function that the module defines itself, another version). */
+static int leads_to(const si__dynamic *module, const si__hook *hook, const char *name, uintptr_t now) {
+    if (now == hook->ours || now == real_of(hook)) return 1;
+    /* Not bound yet: the entry still leads to the module's own stub. */
+    return now >= module->low && now < module->high && !si__dynamic_function(module, name);
+}
+
 /* What stands, or is to stand, in front of `name` in an entry of the module that holds `now`; NULL: nothing. */
 static const si__hook *choose(const hook_pass *pass, const si__dynamic *module, const char *name, uintptr_t now,
                               int is_libc) {
@@ -282,7 +290,7 @@ static const si__hook *choose(const hook_pass *pass, const si__dynamic *module, 
     for (; (s = next_slot(pass, name, &at)) != NULL; at = (at + 1) % SLOTS) {
         const si__hook_copy *copy = s->table->copy;
         if (!s->hook->ours || !real_of(s->hook)) continue;
-        if (!copy) return is_libc && !s->table->in_libc ? NULL : s->hook;
+        if (!copy) return (is_libc && !s->table->in_libc) || !leads_to(module, s->hook, name, now) ? NULL : s->hook;
         if (copy->base == module->base) return NULL;
         if (now == s->hook->ours || now == real_of(s->hook)) return s->hook;
         only = s->hook;
@@ -299,9 +307,10 @@ static const si__hook *choose(const hook_pass *pass, const si__dynamic *module, 
 
 static void rewrite(const si__dynamic *module, uintptr_t table, size_t bytes, hook_pass *pass, int is_libc) {
     const Elf64_Rela *relocation = (const void *)table;
+    int own = is_own_library(module); /* whose variables hold the real functions */
     for (size_t i = 0; i < bytes / sizeof *relocation; i++) {
         uint64_t type = ELF64_R_TYPE(relocation[i].r_info);
-        if (type != JUMP_SLOT && type != GLOB_DAT) continue;
+        if (type != JUMP_SLOT && type != GLOB_DAT && type != WORD) continue;
         const char *name = module->strings + module->symbols[ELF64_R_SYM(relocation[i].r_info)].st_name;
         uint32_t at = hash_of(name) % SLOTS;
         if (!next_slot(pass, name, &at)) continue;
@@ -309,6 +318,11 @@ static void rewrite(const si__dynamic *module, uintptr_t table, size_t bytes, ho
         uintptr_t now = atomic_load_explicit((_Atomic uintptr_t *)entry, memory_order_relaxed);
         const si__hook *hook = choose(pass, module, name, now, is_libc);
         if (!hook) continue;
+        /* A variable that was initialized with the function (`{.release = free}`): the host's to change, so only what
+           it still holds is replaced. */
+        if (entry == (uintptr_t)hook->real) continue; /* our own note of it, linked into the program */
+        if (type == WORD && (own || relocation[i].r_addend != 0 || (now != real_of(hook) && now != hook->ours)))
+            continue;
         if (pass->install && now != hook->ours && now != 0) store(entry, hook->ours, module, pass);
         if (!pass->install && now == hook->ours) store(entry, real_of(hook), module, pass);
     }

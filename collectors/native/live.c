@@ -11,6 +11,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "fork.h"
+#include "heap_thread.h"
+
 enum { REACH_MAX = 63, BEING_WRITTEN = 1, CHUNK = 128 }; /* CHUNK: entries in a page */
 #define TAKEN (1ull << 63) /* of an address: in somebody's hands; lookups pass by, readers still count it */
 #define OBJECTS_MAX_Q16 (1ull << 62)
@@ -192,6 +195,7 @@ static void add_entry(void *arg, const si__live_entry *entry) {
 
 void si__heap_sums_read(si__region *region, si__heap_sums *out) {
     memset(out, 0, sizeof *out);
+    if (region == si__owner_region()) si__heap_hand_in(region);
     uint32_t used = atomic_load_explicit(&region->slots_used, memory_order_acquire);
     for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) {
         si__tallies *tallies = si__region_tallies(region, i);

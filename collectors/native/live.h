@@ -83,8 +83,8 @@ typedef struct si__heap_sums {
     uint64_t refused; /* samples that the live table had no room for: their bytes are not in the estimates */
 } si__heap_sums;
 
-/* Reads tallies and live table. Counts of other processes lag by what their threads have not handed in yet: at most
-   1,024 releases or 256 KiB of allocations a thread. */
+/* Reads tallies and live table. Counts of this process are exact; those of another one lag by what its threads have not
+   handed in yet: at most 1,024 releases or 256 KiB of allocations a thread, and nothing of threads that have ended. */
 void si__heap_sums_read(si__region *region, si__heap_sums *out);
 
 #endif

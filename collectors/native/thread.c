@@ -19,7 +19,7 @@
 
 extern void *__libc_stack_end; /* the dynamic linker's: where the main thread's stack began */
 
-enum { IGNORED_MAX = 64 };
+enum { IGNORED_MAX = 64, ENDINGS_MAX = 4 };
 #define MAIN_STACK_MAX (64ull << 20) /* the kernel keeps at least 128 MiB below the main stack free of mappings */
 
 static si__thread threads[SI__SLOT_COUNT];
@@ -31,6 +31,7 @@ static pthread_key_t end_key;
 static _Atomic int end_key_made;
 static _Atomic uint32_t claim_hint;
 static _Atomic int32_t ignored[IGNORED_MAX];
+static _Atomic(void (*)(void)) endings[ENDINGS_MAX];
 
 static int32_t own_tid(void) {
     return (int32_t)syscall(SYS_gettid);
@@ -247,6 +248,10 @@ static void thread_ends(void *record) {
     if (!thread || self_now != thread || !atomic_load_explicit(&si__owner_get()->alive, memory_order_relaxed)) return;
     int saved = errno;
     si__signal_block(1); /* for good: a tick of a deleted timer may be pending */
+    for (int i = 0; i < ENDINGS_MAX; i++) {
+        void (*ending)(void) = atomic_load_explicit(&endings[i], memory_order_acquire);
+        if (ending) ending();
+    }
     close_slot(thread, 1);
     self_now = NULL;
     errno = saved;
@@ -365,6 +370,14 @@ void si__threads_forked(int observed) {
     atomic_store_explicit(&claim_hint, 0, memory_order_relaxed);
     memcpy(threads, &only, sizeof only);
     self_now = observed ? threads : NULL;
+}
+
+int si__threads_at_end(void (*ending)(void)) {
+    for (int i = 0; i < ENDINGS_MAX; i++) {
+        void (*there)(void) = NULL;
+        if (atomic_compare_exchange_strong(&endings[i], &there, ending) || there == ending) return 0;
+    }
+    return -1;
 }
 
 int si__threads_watch(const si__thread_watcher *now) {

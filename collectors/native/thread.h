@@ -40,6 +40,10 @@ typedef struct si__thread_watcher {
 /* Sets the watcher, makes what is needed to see threads end. Host thread at open. NULL: nobody watches any more. */
 int si__threads_watch(const si__thread_watcher *watcher);
 
+/* `ending` is called on every observed thread that ends, while it still has its slot and with our signal blocked. For
+   good: there is no way to take it back. 0, also when it is there already, or -1: no room. Opener's thread. */
+int si__threads_at_end(void (*ending)(void));
+
 /* This thread's record, or NULL. Async-signal-safe; one load. */
 si__thread *si__thread_self(void);
 

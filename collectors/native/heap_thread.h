@@ -1,0 +1,65 @@
+/*
+ * What each thread allocates and releases: counted by the thread itself in a cell of its own, private to this process,
+ * at a handful of instructions a call. Now and then (a "visit") the numbers are handed in to the region's tallies.
+ *
+ * Cells belong to slots, and go on counting with the slot's next owner. A thread without a slot (one of ours, one too
+ * many, a process that is not observed) counts into its own thread-local cell, and nobody asks for that. A forked
+ * child's cells are wiped by the kernel, so its first call visits, and finds its own place.
+ */
+#ifndef SI_NATIVE_HEAP_THREAD_H
+#define SI_NATIVE_HEAP_THREAD_H
+
+#include "poisson.h"
+#include "region.h"
+
+enum {
+    SI__HEAP_VISIT_BYTES = 256 * 1024, /* allocated between two visits of a thread, at most */
+    SI__HEAP_VISIT_FREES = 1024        /* releases, likewise */
+};
+
+/* All only grow. Written by the owner; read by whoever hands in. */
+typedef struct si__heap_cell {
+    _Atomic uint64_t bytes, bytes_until; /* asked for; the visit is due when a call would reach bytes_until */
+    _Atomic uint64_t mallocs;
+    _Atomic uint64_t frees, frees_until;
+    uint64_t pad[3];
+} __attribute__((aligned(64))) si__heap_cell;
+
+typedef struct si__heap_thread {
+    si__heap_cell *cell; /* never NULL: a new thread's first call finds a visit due */
+    uint64_t seen;       /* cell->bytes at the last visit */
+    si__poisson poisson;
+    uint32_t busy;  /* in a visit: calls of our own go straight through */
+    uint32_t ended; /* the thread has given its slot back */
+    si__heap_cell own;
+} si__heap_thread;
+
+extern __thread si__heap_thread si__heap_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* 1: the call is counted, and no visit is due. */
+static inline int si__heap_count(si__heap_cell *cell, uint64_t size) {
+    uint64_t bytes = atomic_load_explicit(&cell->bytes, memory_order_relaxed);
+    uint64_t left = atomic_load_explicit(&cell->bytes_until, memory_order_relaxed) - bytes;
+    if (__builtin_expect(size >= left, 0)) return 0;
+    atomic_store_explicit(&cell->bytes, bytes + size, memory_order_relaxed);
+    uint64_t mallocs = atomic_load_explicit(&cell->mallocs, memory_order_relaxed);
+    atomic_store_explicit(&cell->mallocs, mallocs + 1, memory_order_relaxed);
+    return 1;
+}
+static inline int si__heap_count_free(si__heap_cell *cell) {
+    uint64_t frees = atomic_load_explicit(&cell->frees, memory_order_relaxed);
+    if (__builtin_expect(frees >= atomic_load_explicit(&cell->frees_until, memory_order_relaxed), 0)) return 0;
+    atomic_store_explicit(&cell->frees, frees + 1, memory_order_relaxed);
+    return 1;
+}
+
+/* A visit: the calling thread's cell, which may be another one than before, after handing in. Host thread. */
+si__heap_cell *si__heap_visit(si__heap_thread *self);
+
+/* Hands in what every thread of this process has counted. Any thread. */
+void si__heap_hand_in(si__region *region);
+
+/* Once, when the sampler starts: forked children get wiped cells; threads that end hand in. 0 or -1. */
+int si__heap_threads_setup(void);
+
+#endif
