@@ -16,7 +16,9 @@
 
 #include "account.h"
 #include "alerting.h"
+#include "backup.h"
 #include "channels.h"
+#include "check.h"
 #include "clock.h"
 #include "key.h"
 #include "schema.h"
@@ -92,6 +94,20 @@ static int make_sign_in_link(const si__options *options) {
     read_address(options, address, sizeof address);
     if (!failed) printf("%s/sign-in?token=%s\n", address, token);
     return failed;
+}
+
+static int copy_store(const si__options *options) {
+    char error[600] = "";
+    int (*copy)(const char *, const char *, char *, size_t) =
+        options->command == SI__COMMAND_BACKUP ? si__backup_make : si__backup_restore;
+    int failed = copy(options->data_dir, options->file, error, sizeof error);
+    if (failed)
+        fprintf(stderr, "si-dashboard: %s\n", error);
+    else if (options->command == SI__COMMAND_BACKUP)
+        printf("copied to %s\n", options->file);
+    else
+        printf("restored from %s; what was there is %s/si.db.before-restore\n", options->file, options->data_dir);
+    return failed ? 1 : 0;
 }
 
 /* ---- Serving ---- */
@@ -202,6 +218,11 @@ int main(int argc, char **argv) {
         return make_key(&options);
     case SI__COMMAND_SIGN_IN_LINK:
         return make_sign_in_link(&options);
+    case SI__COMMAND_BACKUP:
+    case SI__COMMAND_RESTORE:
+        return copy_store(&options);
+    case SI__COMMAND_CHECK:
+        return si__check(options.data_dir, stdout) ? 1 : 0;
     default:
         return serve(&options);
     }

@@ -11,6 +11,9 @@ void si__options_help(FILE *out) {
     fputs("Usage: si-dashboard [--listen ADDR:PORT] [--data DIR] [options]\n"
           "       si-dashboard key --data DIR --app APP --env ENV [--label TEXT]\n"
           "       si-dashboard sign-in-link --data DIR\n"
+          "       si-dashboard backup FILE --data DIR\n"
+          "       si-dashboard restore FILE --data DIR\n"
+          "       si-dashboard check --data DIR\n"
           "\n"
           "Receives reports of si agents, stores them, and serves the web page and its API.\n"
           "\n"
@@ -32,7 +35,12 @@ void si__options_help(FILE *out) {
           "\n"
           "key           makes an agent key, prints it (once: only its hash is stored); works while the server runs\n"
           "sign-in-link  prints a link that signs in once, as the first admin (made when there is no user); valid for "
-          "15 minutes\n",
+          "15 minutes\n"
+          "backup        copies the store to FILE, which must not be there yet; works while the server runs\n"
+          "restore       puts FILE in the place of the store, which is kept as si.db.before-restore; not while the "
+          "server runs\n"
+          "check         looks through the whole store and says what it finds; changes nothing; works while the server "
+          "runs\n",
           out);
 }
 
@@ -135,6 +143,10 @@ static int takes_value(const char *name) {
     return 0;
 }
 
+static int takes_file(const si__options *options) {
+    return (options->command == SI__COMMAND_BACKUP || options->command == SI__COMMAND_RESTORE) && !options->file;
+}
+
 static int check(si__options *options, char *error, size_t error_bytes) {
     if (options->retention_days > 3650) {
         snprintf(error, error_bytes, "--retention-days: at most 3650");
@@ -142,6 +154,11 @@ static int check(si__options *options, char *error, size_t error_bytes) {
     }
     if (options->rollup_after_s > 3600) {
         snprintf(error, error_bytes, "--rollup-after: at most 3600");
+        return SI_EINVAL;
+    }
+    if (takes_file(options)) {
+        snprintf(error, error_bytes, "%s: the file's name is missing",
+                 options->command == SI__COMMAND_BACKUP ? "backup" : "restore");
         return SI_EINVAL;
     }
     if (options->command == SI__COMMAND_KEY && (!options->app || !options->environment)) {
@@ -164,14 +181,32 @@ static int check(si__options *options, char *error, size_t error_bytes) {
     return SI_EINVAL;
 }
 
+static int read_command(si__options *options, const char *name, char *error, size_t error_bytes) {
+    static const struct {
+        const char *name;
+        si__command command;
+    } commands[] = {{"key", SI__COMMAND_KEY},
+                    {"sign-in-link", SI__COMMAND_SIGN_IN_LINK},
+                    {"backup", SI__COMMAND_BACKUP},
+                    {"restore", SI__COMMAND_RESTORE},
+                    {"check", SI__COMMAND_CHECK}};
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (!strcmp(commands[i].name, name)) {
+            options->command = commands[i].command;
+            return SI_OK;
+        }
+    snprintf(error, error_bytes, "%.60s: unknown command; see --help", name);
+    return SI_EINVAL;
+}
+
 int si__options_parse(si__options *options, int argc, char **argv, char *error, size_t error_bytes) {
     *options =
         (si__options){.listen_host = "127.0.0.1", .listen_port = 8686, .data_dir = "si-dashboard-data", .label = ""};
     int i = 1;
-    if (i < argc && !strcmp(argv[i], "key"))
-        options->command = SI__COMMAND_KEY, i++;
-    else if (i < argc && !strcmp(argv[i], "sign-in-link"))
-        options->command = SI__COMMAND_SIGN_IN_LINK, i++;
+    if (i < argc && argv[i][0] != '-') {
+        if (read_command(options, argv[i], error, error_bytes)) return SI_EINVAL;
+        i++;
+    }
     for (; i < argc; i++) {
         char name[64];
         const char *equals = strchr(argv[i], '='), *value = NULL;
@@ -189,6 +224,8 @@ int si__options_parse(si__options *options, int argc, char **argv, char *error, 
             options->behind_tls_proxy = 1;
         else if (options->command == SI__COMMAND_SERVE && !strcmp(name, "--no-self"))
             options->no_self = 1;
+        else if (takes_file(options) && argv[i][0] != '-' && *argv[i])
+            options->file = argv[i];
         else if (!takes_value(name)) {
             snprintf(error, error_bytes, "%.60s: unknown %s; see --help", argv[i],
                      argv[i][0] == '-' ? "option" : "command");

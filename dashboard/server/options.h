@@ -10,6 +10,9 @@ typedef enum si__command {
     SI__COMMAND_SERVE,
     SI__COMMAND_KEY,
     SI__COMMAND_SIGN_IN_LINK,
+    SI__COMMAND_BACKUP,
+    SI__COMMAND_RESTORE,
+    SI__COMMAND_CHECK,
     SI__COMMAND_HELP,
     SI__COMMAND_VERSION
 } si__command;
@@ -23,6 +26,7 @@ typedef struct si__options { /* strings are borrowed from argv */
     uint64_t max_bytes;
     int behind_tls_proxy, no_self;
     const char *app, *environment, *label; /* key */
+    const char *file;                      /* backup, restore */
 } si__options;
 
 /* 0, or SI_EINVAL with "--listen: ..." in error. */

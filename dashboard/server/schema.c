@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backup.h"
+
 static const char *const migrations[] = {
     /* 1: the first version */
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;"
@@ -158,6 +160,7 @@ static const char *const migrations[] = {
     "CREATE INDEX segment_body ON segment(app, name, t) WHERE length(body)>0;",
 };
 
+#define QUICK_CHECK_BYTES ((int64_t)4 << 30)
 #define CURRENT ((int64_t)(sizeof migrations / sizeof migrations[0]))
 
 /* Statements of this file run once: they are not kept. */
@@ -202,8 +205,23 @@ static int migrate(si__db *db, int64_t from, char *error, size_t error_bytes) {
     return failed;
 }
 
+int64_t si__schema_version(void) {
+    return CURRENT;
+}
+
+/* What was there, in case that the new version turns out worse. An earlier copy of the same version stays. */
+static int keep_copy(si__db *db, int64_t version, char *error, size_t error_bytes) {
+    char path[4200];
+    const char *file = sqlite3_db_filename(db->sql, "main");
+    if (!file || !*file) return SI_OK; /* in memory */
+    snprintf(path, sizeof path, "%.4096s.version-%d", file, (int)version);
+    int failed = si__backup_copy(db, path, error, error_bytes);
+    return failed == SI_EEXIST ? SI_OK : failed;
+}
+
 int si__schema_open(si__db *db, int check, char *error, size_t error_bytes) {
-    int failed = check ? quick_check(db, error, error_bytes) : SI_OK;
+    int64_t pages = pragma_int(db, "PRAGMA page_count"), page_bytes = pragma_int(db, "PRAGMA page_size");
+    int failed = check && pages * page_bytes <= QUICK_CHECK_BYTES ? quick_check(db, error, error_bytes) : SI_OK;
     if (failed) return failed;
     int64_t version = pragma_int(db, "PRAGMA user_version");
     if (version > CURRENT) {
@@ -215,5 +233,11 @@ int si__schema_open(si__db *db, int check, char *error, size_t error_bytes) {
         snprintf(error, error_bytes, "si.db is not a store of si-dashboard");
         return SI_EFORMAT;
     }
+    if (version > 0 && version < CURRENT && !check) {
+        snprintf(error, error_bytes, "the store is of version %d, this is for %d: start this si-dashboard on it first",
+                 (int)version, (int)CURRENT);
+        return SI_ESTATE;
+    }
+    if (version > 0 && version < CURRENT && (failed = keep_copy(db, version, error, error_bytes)) != 0) return failed;
     return version < CURRENT ? migrate(db, version, error, error_bytes) : SI_OK;
 }
