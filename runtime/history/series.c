@@ -243,3 +243,18 @@ size_t si__series_copy(const si__series *series, int64_t from_ms, si__raw_point 
     for (size_t i = first; i < series->raw_count; i++) out[n++] = *si__series_raw(series, i);
     return n;
 }
+
+static int slot_average(const si__slots *slots, int64_t slot, double *value) {
+    if (!slots->count || slot > slots->newest || slot < slots->newest - (int64_t)slots->count + 1) return 0;
+    size_t at = (uint64_t)slot % slots->capacity;
+    if (!slots->points[at]) return 0;
+    *value = slots->average[at];
+    return 1;
+}
+
+int si__series_minute(const si__series *series, int64_t minute, double *value) {
+    if (slot_average(&series->minute, minute, value)) return 1;
+    if (series->minute.count && minute >= series->minute.newest - (int64_t)series->minute.count + 1)
+        return 0; /* a gap */
+    return slot_average(&series->ten, si__slot_of(minute * 60000, series->ten.step_ms), value);
+}

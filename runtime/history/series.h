@@ -81,6 +81,10 @@ const char *si__series_name(const si__series *series); /* borrowed */
 /* The newest values of a stretch: for drawing and replay. Returns how many were written (oldest first, at most cap). */
 size_t si__series_copy(const si__series *series, int64_t from_ms, si__raw_point *out, size_t cap);
 
+/* The average of a minute (Unix minutes) as it is remembered: for a day by the minute, for a week that of its ten
+   minutes. 1 and *value, or 0: nothing is known of it. */
+int si__series_minute(const si__series *series, int64_t minute, double *value);
+
 /* ---- Shared by the files of this folder -------------------------------------------------------------------------- */
 
 typedef struct si__memo {

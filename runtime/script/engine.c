@@ -218,7 +218,7 @@ static int rule_call(si__script *script, si__rule *rule, call *c) {
 
 /* ---- One subject ------------------------------------------------------------------------------------------------- */
 
-static si__handle handle_of(const si__script *script, const si__rule *rule, const si__subject *s) {
+si__handle si__engine_handle(const si__script *script, const si__rule *rule, const si__subject *s) {
     static const si__series_kind kinds[] = {SI__SERIES_METRIC,   SI__SERIES_METRIC,  SI__SERIES_PROFILE,
                                             SI__SERIES_CALLSITE, SI__SERIES_SEGMENT, SI__SERIES_ERROR};
     return (si__handle){.history = script->env.history,
@@ -329,7 +329,7 @@ static void evaluate_without_data(si__script *script, si__rule *rule, si__instan
 
 /* Returns 0, or a status when the rule's function failed. */
 static int evaluate_subject(si__script *script, si__rule *rule, const si__subject *s) {
-    si__handle about = handle_of(script, rule, s);
+    si__handle about = si__engine_handle(script, rule, s);
     rule->evaluations++;
     if (rule->quiet) return evaluate_quiet(script, rule, s, &about);
     si__instance *instance = si__instance_of(script, rule, s);
@@ -439,4 +439,13 @@ int si__engine_probe(si__ruleset *set, si__rule *rule, si__history *history, cha
         if (status) return status;
     }
     return 0;
+}
+
+int si__engine_ask(si__ruleset *set, const si__rule *rule, int ref, const si__handle *about, int *truth, char *error,
+                   size_t error_bytes) {
+    si__profile_request room[REQUESTS];
+    call c = {.ref = ref, .about = *about, .wants = rule->quiet ? CALL_PROFILE : CALL_CONDITION, .requests = room};
+    int status = do_call(set, set->units[rule->unit], &c, error, error_bytes);
+    *truth = c.truth || c.request_count > 0;
+    return status;
 }

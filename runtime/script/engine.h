@@ -7,6 +7,7 @@
 #ifndef SI_SCRIPT_ENGINE_H
 #define SI_SCRIPT_ENGINE_H
 
+#include "handle.h"
 #include "ruleset.h"
 #include "script.h"
 
@@ -94,6 +95,10 @@ void si__engine_tick(si__script *script);
 /* Dry run: calls every function of a rule with a series that has no data. 0, or a status with the error. */
 int si__engine_probe(si__ruleset *set, si__rule *rule, si__history *history, char *error, size_t error_bytes);
 
+/* Asks one condition, without consequences. 0 and *truth, or a Lua status with the error. */
+int si__engine_ask(si__ruleset *set, const si__rule *rule, int ref, const si__handle *about, int *truth, char *error,
+                   size_t error_bytes);
+si__handle si__engine_handle(const si__script *script, const si__rule *rule, const si__subject *subject);
 void si__rule_disable(si__script *script, si__rule *rule, const char *why);
 
 /* memory.c: a call into the unit ended for want of memory; whoever holds too much gives it back. Outside of

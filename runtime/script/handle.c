@@ -17,6 +17,7 @@
 #include "units.h"
 
 #define HANDLE "si.series"
+#define TRACED "si.series.traced"
 #define BASELINE "si.baseline"
 #define TREND "si.trend"
 
@@ -323,6 +324,62 @@ static int top_growth(lua_State *L) {
     return 1;
 }
 
+/* ---- Tracing ----------------------------------------------------------------------------------------------------- */
+
+/* Appends the value at `index` as people write it. [-0, +0, m] */
+static void append_value(lua_State *L, int index, char *text, size_t bytes) {
+    size_t n = strlen(text);
+    const si__baseline *b = luaL_testudata(L, index, BASELINE);
+    const si__trend *t = luaL_testudata(L, index, TREND);
+    if (b)
+        snprintf(text + n, bytes - n, "median %.6g, mad %.6g, p98 %.6g, n %zu, same hour %.6g, scale %.6g", b->median,
+                 b->mad, b->p98, b->n, b->same_hour, b->scale);
+    else if (t)
+        snprintf(text + n, bytes - n, "slope_per_hour %.6g, tau %.3g, n %zu", t->slope_per_hour, t->tau, t->n);
+    else if (lua_type(L, index) == LUA_TSTRING)
+        snprintf(text + n, bytes - n, "\"%.200s\"", lua_tostring(L, index));
+    else if (lua_type(L, index) == LUA_TNUMBER)
+        snprintf(text + n, bytes - n, "%.6g", lua_tonumber(L, index));
+    else
+        snprintf(text + n, bytes - n, "%s", lua_istable(L, index) ? "{ ... }" : luaL_typename(L, index));
+}
+
+/* A method that says what it was asked and what it answered. Upvalues: its name, the method. [-n, +(0..), e] */
+static int traced(lua_State *L) {
+    char text[600];
+    int n = lua_gettop(L);
+    const si__unit *unit = si__unit_of(L);
+    si__handle *h = luaL_testudata(L, 1, TRACED);
+    if (!h) return luaL_typeerror(L, 1, "series: write s:avg(\"5m\") with a colon");
+    snprintf(text, sizeof text, "s:%s(", lua_tostring(L, lua_upvalueindex(1)));
+    for (int i = 2; i <= n; i++) {
+        if (i > 2) strncat(text, ", ", sizeof text - strlen(text) - 1);
+        append_value(L, i, text, sizeof text);
+    }
+    strncat(text, ") = ", sizeof text - strlen(text) - 1);
+    *(si__handle *)lua_newuserdatauv(L, sizeof *h, 0) = *h; /* methods take plain handles */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, unit->handle_ref);
+    lua_setmetatable(L, -2);
+    lua_replace(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_insert(L, 1);
+    lua_call(L, n, LUA_MULTRET);
+    if (lua_gettop(L) > 0) append_value(L, 1, text, sizeof text);
+    if (unit->trace) unit->trace(unit->trace_arg, text);
+    return lua_gettop(L);
+}
+
+/* __index of traced handles; upvalue: the table of methods. [-2, +1, e] */
+static int traced_index(lua_State *L) {
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (!lua_isfunction(L, -1)) return 1;
+    lua_pushvalue(L, 2);
+    lua_insert(L, -2);
+    lua_pushcclosure(L, traced, 2);
+    return 1;
+}
+
 /* tostring(s) [-1, +1, m] */
 static int to_text(lua_State *L) {
     si__handle *h = luaL_checkudata(L, 1, HANDLE);
@@ -364,9 +421,15 @@ void si__handles_open(lua_State *L) {
     lua_pushvalue(L, -5);
     lua_pushvalue(L, -5);
     luaL_setfuncs(L, methods, 3);
-    lua_setfield(L, -2, "__index");
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "__index"); /* baseline trend handle methods */
     lua_pushcfunction(L, to_text);
-    lua_setfield(L, -2, "__tostring");
+    lua_setfield(L, -3, "__tostring");
+    luaL_newmetatable(L, TRACED); /* baseline trend handle methods traced */
+    lua_insert(L, -2);
+    lua_pushcclosure(L, traced_index, 1);
+    lua_setfield(L, -2, "__index");
+    si__unit_of(L)->traced_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     si__unit_of(L)->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pop(L, 2);
 }
@@ -375,6 +438,7 @@ void si__handle_push(lua_State *L, const si__handle *from) {
     si__handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     *h = *from;
     h->serial = serial_now(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, si__unit_of(L)->handle_ref);
+    const si__unit *unit = si__unit_of(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, unit->trace ? unit->traced_ref : unit->handle_ref);
     lua_setmetatable(L, -2);
 }

@@ -122,6 +122,39 @@ void si__script_route_only(si__script *script);
 int si__script_state_save(const si__script *script, char **out, size_t *length);
 int si__script_state_load(si__script *script, const char *text, size_t length, int64_t now_ms);
 
+typedef struct si__rule_info {                          /* texts borrowed until the next load */
+    const char *name, *file, *severity, *state, *error; /* state: inactive, pending, firing or disabled */
+    int line, enabled, at_dashboard;
+    int raises_alerts; /* 0: a segment's profile_when */
+    int64_t every_ms, hold_ms, keep_ms;
+    uint64_t evaluations, cost_ns; /* cost: all of them together */
+    size_t alerts;                 /* that are pending or firing */
+} si__rule_info;
+
+/* The rules in force, in the order of files and lines. 0, or SI_ENOTFOUND: there is no rule of this number. */
+int si__script_rule(const si__script *script, size_t number, si__rule_info *out);
+
+/* `si rules explain NAME`: what the rule sees now, line by line: each series it is about (at most 20), what every
+ * method call in `when` and `clear` gave, and what follows. Changes nothing. 0, SI_ENOTFOUND or SI_ESTATE. */
+int si__script_explain(si__script *script, const char *rule, int64_t now_ms, void (*print)(void *arg, const char *line),
+                       void *arg);
+
+typedef struct si__replay { /* `si rules replay`: a rule set over recorded history, with a clock that runs ahead */
+    const char *dir;        /* as for si__script_load */
+    si__history *recorded;  /* borrowed; not changed */
+    int64_t from_ms, to_ms; /* Unix; what was before is known as history, without being judged */
+    int64_t step_ms;        /* between two ticks; 0: 10 s, and a minute beyond a day */
+    const char *app, *environment, *host; /* may be NULL */
+    int at_dashboard;
+    void *arg;
+    void (*log)(void *arg, int level, const char *message); /* these may be NULL */
+    void (*on_alert)(void *arg, int64_t at_ms, const si__alert *alert);
+    void (*on_notify)(void *arg, int64_t at_ms, const char *destination, const si__alert *alerts, size_t count);
+} si__replay;
+
+/* 0, SI_EINVAL (from_ms > to_ms, no history), SI_ENOMEM, or SI_ERULES with the problems in error. */
+int si__script_replay(const si__replay *replay, char *error, size_t error_bytes);
+
 /* `si rules check DIR`: prints every problem as file:line: message through log; returns the number of problems. */
 int si__script_check(const char *dir, void (*print)(void *arg, const char *line), void *arg);
 

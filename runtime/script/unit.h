@@ -19,8 +19,10 @@ struct si__ruleset;
 typedef struct si__unit {
     struct si__ruleset *set; /* borrowed */
     size_t number;
-    si__sandbox *sandbox; /* NULL: ended; its functions must not be called */
-    int handle_ref;       /* metatable of handles, in the registry */
+    si__sandbox *sandbox;                       /* NULL: ended; its functions must not be called */
+    void (*trace)(void *arg, const char *text); /* told of every method call and its result; NULL: nobody listens */
+    void *trace_arg;
+    int handle_ref, traced_ref; /* metatables of handles, in the registry */
     unsigned restarts;
     size_t language_bytes; /* what the language takes; not counted against the files */
     char error[256];       /* why it ended; "": nobody needs it */

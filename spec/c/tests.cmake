@@ -44,6 +44,7 @@ if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs withou
 endif()
 si_test(sandbox_test c si_script)
 si_test(script_test c si_script)
+si_test(script_replay_test c si_script)
 si_test(script_memory_test c si_script ${SI_WRAP_MALLOC})
 si_test(script_attack_test c si_script)
 si_test(script_external_test c si_script)
