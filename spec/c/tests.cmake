@@ -41,6 +41,8 @@ if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs withou
   si_test(run_test c)
   add_dependencies(run_test si si_probe)
   si_test(install_test c)
+  si_test(wait_run_test c)
+  add_dependencies(wait_run_test si si_probe)
 endif()
 si_test(sandbox_test c si_script)
 si_test(script_test c si_script)
