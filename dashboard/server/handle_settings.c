@@ -26,6 +26,7 @@ void si__handle_retention(si__request *request) {
     si__json_writer json = {0};
     si__json_object_begin(&json, NULL);
     si__json_put_int(&json, "retention_ms", retention.retention_ms);
+    si__json_put_int(&json, "default_retention_ms", retention.default_ms);
     si__json_put_uint(&json, "max_bytes", retention.max_bytes);
     si__json_put_string(&json, "by", retention.from_settings ? "settings" : "command line");
     si__json_put_uint(&json, "used_bytes", used);

@@ -57,6 +57,7 @@ static const si__route routes[] = {
     {"GET", "/api/v1/bottlenecks", SI__ROLE_VIEWER, 0, si__handle_bottlenecks, 1},
     {"GET", "/api/v1/bottlenecks/tree", SI__ROLE_VIEWER, 0, si__handle_bottleneck_tree, 1},
     {"GET", "/api/v1/charts", SI__ROLE_VIEWER, 0, si__handle_charts, 1},
+    {"GET", "/api/v1/prometheus", SI__ROLE_VIEWER, 0, si__handle_prometheus, 1},
     {"GET", "/api/v1/snapshots", SI__ROLE_VIEWER, 0, si__handle_snapshots, 0},
     {"POST", "/api/v1/snapshots", SI__ROLE_EDITOR, JSON_BODY, si__handle_snapshot_make, 0},
     {"GET", "/api/v1/snapshots/:id", SI__ROLE_VIEWER, 0, si__handle_snapshot, 0},

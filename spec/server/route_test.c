@@ -75,6 +75,7 @@ static const row table[] = {
     {"GET", "/api/v1/bottlenecks", VIEWER, 1},
     {"GET", "/api/v1/bottlenecks/tree", VIEWER, 1},
     {"GET", "/api/v1/charts", VIEWER, 1},
+    {"GET", "/api/v1/prometheus", VIEWER, 1},
     {"GET", "/api/v1/snapshots", VIEWER, 0},
     {"POST", "/api/v1/snapshots", EDITOR, 0},
     {"GET", "/api/v1/snapshots/:id", VIEWER, 0},

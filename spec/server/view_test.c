@@ -378,6 +378,24 @@ static void a_selection_can_be_taken_away(void **state) {
     reply_free(&r);
 }
 
+static void prometheus_gets_what_is_now(void **state) {
+    world *w = *state;
+    int64_t now = unix_ms();
+    si__report *report = begin(w, 6, 1, "2.0", now - 60000);
+    add_segment(report, "http_handler", "quoted \"name\"\n", now - 60000, 250 * MS, 4, 0);
+    made_point(report, "queue.length", now - 30000, 42);
+    add_path(add_profile(report, "cpu", now - 60000), "main", 400 * MS, 40);
+    send(w, report);
+    reply r = person_ask(&w->admin, "GET", "/prometheus?app=shop&env=test", NULL);
+    assert_int_equal(r.status, 200);
+    assert_non_null(strstr(r.body, "\nsi_metric{name=\"queue.length\",unit=\"1\",source=\""));
+    assert_non_null(strstr(r.body, "host=\"host-1\"} 42\n"));
+    assert_non_null(strstr(r.body, "\nsi_profile{type=\"cpu\",unit=\"ratio\"} 0.05\n")); /* 0.4 s of 2 s on 4 cores */
+    assert_non_null(strstr(r.body, "\nsi_calls{kind=\"http_handler\",name=\"quoted \\\"name\\\"\\n\"} 4\n"));
+    assert_null(strstr(r.body, "select 1")); /* twenty minutes ago */
+    reply_free(&r);
+}
+
 /* ---- Snapshots ---- */
 
 static char *nodes_of(const reply *r) {
@@ -523,6 +541,7 @@ int main(void) {
         cmocka_unit_test(bottlenecks_are_told_by_kind),
         cmocka_unit_test(names_are_found),
         cmocka_unit_test(sources_lead_nowhere_else),
+        cmocka_unit_test(prometheus_gets_what_is_now),
         cmocka_unit_test(snapshots_outlive_retention),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
