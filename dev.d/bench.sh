@@ -21,6 +21,7 @@ command_bench() {
             "$BENCH_BUILD/bench/cpu_bench" "$@"
             ;;
         report) bench_report "$@" ;;
+        web) bench_web "$@" ;;
         *)
             [[ -f bench/${name}_bench.c ]] || die "there is no benchmark $name; ./dev bench lists them"
             build_preset release "${name}_bench"
@@ -32,6 +33,7 @@ command_bench() {
 
 bench_list() {
     local source
+    echo "web      first load of the page in Chromium, frame rate of a flame graph of 100,000 nodes"
     echo "report   bytes on the wire, the agent's CPU and memory, in the shop under load"
     for source in bench/*_bench.c; do
         # The first line of the opening comment that says something.
@@ -42,6 +44,14 @@ bench_list() {
 machine() {
     printf 'Machine: %s, %s cores, Linux %s, %s\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" \
         "$(uname -r)" "$(date -u +%Y-%m-%d)"
+}
+
+# bench_web [LOADS]: the page as Debian's Chromium sees it.
+bench_web() {
+    need test web
+    WITH_TESTS=1 build_preset release si-dashboard made_reports
+    step "Loading pages and zooming"
+    SI_BIN_DIR=$ROOT/$BENCH_BUILD/bin SI_SPEC_DIR=$ROOT/$BENCH_BUILD/spec node bench/web_bench.mjs "$@"
 }
 
 # bench_report [SECONDS [ROUNDS]]: the shop under the demo's load, observed and not, in turns; the reports go to bench/report_sink.c.

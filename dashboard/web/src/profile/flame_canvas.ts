@@ -27,6 +27,7 @@ interface Span {
 /* The colours of one theme, and per frame its colour: read once, not once per rectangle. */
 interface Paint {
   frame: string[];
+  font: string;
   lib: string;
   ink: string;
   dim: string;
@@ -141,7 +142,7 @@ export class FlameCanvas {
     const surface = rgb(token('surface'));
     this.paint = {
       frame: scene.tree.frames.map((frame) => blend(rgb(kinds[kindOf(frame)]), surface, tone(frame[0]) * 0.06)),
-      lib: kinds.lib, ink: token('flame-ink'), dim: token('flame-dim'), line: token('flame-line'), hit: token('flame-hit'),
+      font: `${FONT_PX}px ${token('mono')}`, lib: kinds.lib, ink: token('flame-ink'), dim: token('flame-dim'), line: token('flame-line'), hit: token('flame-hit'),
       accent: token('accent-strong'), dust: token('flame-system'),
       more: rgb(token('diff-more')), less: rgb(token('diff-less')), same: rgb(token('diff-same')),
     };
@@ -185,7 +186,7 @@ export class FlameCanvas {
     const paint = this.colours(scene);
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     ctx.clearRect(0, 0, this.width, this.height);
-    ctx.font = `${FONT_PX}px ${token('mono')}`;
+    ctx.font = paint.font;
     ctx.textBaseline = 'middle';
     this.characterWidth = ctx.measureText('MMMMMMMMMM').width / 10;
     const firstRow = Math.max(0, Math.floor(this.scrollTop / FLAME_ROW));

@@ -1,7 +1,7 @@
 // One row a function, over the whole profile: self and total, sortable.
 import {useMemo, useState} from 'preact/hooks';
 import {count, percent} from '../app/format';
-import {type CallTree, type FunctionRow, functionsOf} from './call_tree';
+import {type CallTree, type FunctionRow, functionsOf, isNoise} from './call_tree';
 import type {Measure} from './measure';
 import {place} from './names';
 import {Delta, Marked, Share} from './tree_grid';
@@ -28,7 +28,7 @@ export function TopTable({tree, measure, query, onPick}: Props) {
   const whole = tree.whole || 1;
   const rows = useMemo(() => {
     const value = (row: FunctionRow): number => sort === 'self' ? row.self : sort === 'total' ? row.total : sort === 'samples' ? row.samples
-      : Math.abs(row.total - row.base * measure.baseScale);
+      : isNoise(tree, row.total, row.base * measure.baseScale) ? 0 : Math.abs(row.total - row.base * measure.baseScale);
     const name = (row: FunctionRow): string => tree.names[row.frame] ?? '';
     return all.filter((row) => matches(tree, row, query))
       .sort((a, b) => Number(a.other) - Number(b.other) || (sort === 'name' ? name(a).localeCompare(name(b)) : value(b) - value(a)) || b.total - a.total);
