@@ -29,8 +29,11 @@ enum {
     SAMPLES_PER_S = 100,
     MEAN_BEFORE_REGION = 512 * 1024, /* until the region says another one */
     LIVE_EASY = SI__LIVE_COUNT / 2,  /* entries from which on samples become rarer */
-    LIVE_STEP = SI__LIVE_COUNT / 16
+    LIVE_STEP = SI__LIVE_COUNT / 16,
+    UNSAMPLED_BYTES = 16 * 1024
 };
+
+static _Atomic int watching; /* 1: started; before, a preloaded probe's functions run already */
 
 /* ---- R: the mean distance of samples ---- */
 
@@ -110,11 +113,20 @@ static void advance(si__heap_thread *self, const void *made, size_t bytes, const
         poisson->mean = 0; /* whoever turns it on begins anew */
         return;
     }
-    if ((!si__poisson_hit(poisson, bytes) && poisson->mean) || !si__poisson_weight(poisson, bytes, mean, &weight))
+    if ((!si__poisson_hit(poisson, bytes) && poisson->mean) || !si__poisson_weight(poisson, bytes, mean, &weight)) {
+        if (poisson->mean != mean) si__poisson_draw(poisson, mean); /* distances have no memory: any time is right */
         return;
+    }
     region = region_for_sample();
-    if (region && atomic_load_explicit(&region->control.heap_bytes, memory_order_relaxed))
-        take_sample(region, made, &weight, caller);
+    mean = region ? mean_now(region) : 0;
+    if (mean) take_sample(region, made, &weight, caller);
+    if (mean && early) si__poisson_draw(poisson, mean);
+}
+
+/* How far a thread may go without a visit. Where nothing is sampled, not so far that a beginning would be missed. */
+static uint64_t window_of(const si__heap_thread *self) {
+    if (self->cell != &self->own) return SI__HEAP_VISIT_BYTES;
+    return watching ? UNSAMPLED_BYTES : 1;
 }
 
 /* The slow half of a count: the thread's bytes since its last visit are known now, and how far it may go to the next.
@@ -128,7 +140,7 @@ static void visit_allocated(si__heap_thread *self, const void *made, size_t byte
     atomic_store_explicit(&cell->mallocs, mallocs + 1, memory_order_relaxed);
     atomic_store_explicit(&cell->bytes, now + bytes, memory_order_relaxed);
     advance(self, made, bytes, caller);
-    uint64_t window = SI__HEAP_VISIT_BYTES;
+    uint64_t window = window_of(self);
     if (poisson->mean && (uint64_t)poisson->left < window) window = (uint64_t)poisson->left + 1;
     self->seen = now + bytes;
     atomic_store_explicit(&cell->bytes_until, now + bytes + window, memory_order_relaxed);
@@ -248,8 +260,6 @@ static const si__hook hooks[] = {
 static const si__hook_table table = {.hooks = hooks, .count = sizeof hooks / sizeof *hooks, .in_libc = 1};
 
 /* ---- Start and stop: the opener's or the runtime's thread ---- */
-
-static int watching; /* 1: releases are seen */
 
 static int watch(si__region *region, char *reason, size_t reason_bytes) {
     if (watching) return 0;

@@ -276,8 +276,11 @@ static const slot *next_slot(const hook_pass *pass, const char *name, uint32_t *
    (RTLD_DEEPBIND, a function that the module defines itself, another version). */
 static int leads_to(const si__dynamic *module, const si__hook *hook, const char *name, uintptr_t now) {
     if (now == hook->ours || now == real_of(hook)) return 1;
-    /* Not bound yet: the entry still leads to the module's own stub. */
-    return now >= module->low && now < module->high && !si__dynamic_function(module, name);
+    if (now < module->low || now >= module->high) return 0;
+    /* Not bound yet: the entry still leads to the module's own stub. It may come to lead to the module's own function,
+       and so is left alone; but those of C++'s runtime library are there to be replaced. */
+    uintptr_t own = si__dynamic_function(module, name);
+    return !own || (own != now && si__dynamic_function(module, "__cxa_throw"));
 }
 
 /* What stands, or is to stand, in front of `name` in an entry of the module that holds `now`; NULL: nothing. */

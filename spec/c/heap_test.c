@@ -2,6 +2,7 @@
  * The heap sampler in this process, against what the test itself allocates: every function, every way of releasing,
  * threads that come and go, and totals that are right on average.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <math.h>
@@ -100,6 +101,11 @@ static char said[8192]; /* what is wrong, from threads, where cmocka's assertion
 
 enum { SIZE = 3000 }; /* with a mean of 1 byte, all of them are sampled, and each stands for itself */
 
+static int glibc(void) {
+    Dl_info module;
+    return dladdr(dlsym(RTLD_DEFAULT, "malloc"), &module) && strstr(module.dli_fname, "/libc.so");
+}
+
 static void is_live_until_freed(void *p, const char *what) {
     if (!p || live_at(p) != SIZE) SAY("%s: %ld bytes live\n", what, p ? (long)live_at(p) : -2);
     free(opaque(p));
@@ -118,7 +124,8 @@ static void *call_all(void *arg) {
     is_live_until_freed(opaque(aligned_alloc(64, SIZE)), "aligned_alloc");
     is_live_until_freed(opaque(memalign(64, SIZE)), "memalign");
     is_live_until_freed(opaque(valloc(SIZE)), "valloc");
-    is_live_until_freed(opaque(pvalloc(SIZE)), "pvalloc");
+    if (glibc())
+        is_live_until_freed(opaque(pvalloc(SIZE)), "pvalloc"); /* others leave it to glibc, and cannot free it */
     char text[SIZE];
     memset(text, 'x', SIZE - 1);
     text[SIZE - 1] = '\0';
@@ -151,7 +158,7 @@ static void *reallocate(void *arg) {
     char *p = opaque(malloc(SIZE)), *q, *pin;
     memset(p, 7, SIZE);
     q = again(p, SIZE - 8); /* in place */
-    EXPECT(q == p && live_at(q) == SIZE - 8);
+    EXPECT((q == p || !glibc()) && live_at(q) == SIZE - 8);
     pin = opaque(malloc(SIZE)); /* behind it */
     p = again(q, 40 * SIZE);
     EXPECT(live_at(p) == 40 * SIZE && p[0] == 7 && p[SIZE - 9] == 7);
@@ -162,8 +169,12 @@ static void *reallocate(void *arg) {
     errno = 0;
     EXPECT(again_array(p, tera) == NULL && errno == ENOMEM);
     EXPECT(live_at(p) == 40 * SIZE);
-    EXPECT(again(p, 0) == NULL);
+    q = again(p, 0);
     EXPECT(live_at(p) == -1);
+    if (glibc())
+        EXPECT(q == NULL);
+    else
+        free(q);
     p = opaque(malloc(300 * SIZE)); /* a mapping of its own: mremap */
     q = again(p, 3000 * SIZE);
     EXPECT(live_at(q) == 3000 * SIZE);

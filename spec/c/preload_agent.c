@@ -52,12 +52,12 @@ static void take_region(preload_agent *agent, int fd, pid_t pid) {
     int error;
     si__region *region = agent->count < REGIONS_MAX ? si__region_map(fd, &error) : NULL;
     if (!region) return;
+    agent->drains[agent->count] = si__drain_new(region); /* first: what it counts from here on is seen */
     if (agent->publish)
         publish_tables(agent, region, pid);
     else
         atomic_store(&region->modules_seen, 1);
     agent->regions[agent->count] = region;
-    agent->drains[agent->count] = si__drain_new(region);
     agent->pids[agent->count++] = pid;
     agent->sums.processes++;
 }
@@ -186,6 +186,12 @@ void preload_agent_sum(preload_agent *agent, preload_sums *out) {
     pthread_mutex_lock(&agent->lock);
     drain_all(agent);
     *out = agent->sums;
+    pthread_mutex_unlock(&agent->lock);
+}
+
+void preload_agent_regions(preload_agent *agent, void (*fn)(void *arg, si__region *region, pid_t pid), void *arg) {
+    pthread_mutex_lock(&agent->lock);
+    for (unsigned i = 0; i < agent->count; i++) fn(arg, agent->regions[i], agent->pids[i]);
     pthread_mutex_unlock(&agent->lock);
 }
 

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "../../runtime/ring/drain.h"
 
@@ -33,6 +34,8 @@ void preload_agent_sum(preload_agent *agent, preload_sums *out);
 void preload_agent_instruments(preload_agent *agent, si__drain_instrument_fn fn, void *arg);
 /* The last 256 events of calls, with their texts (frames are counted, not kept). */
 void preload_agent_calls(preload_agent *agent, si__drain_event_fn fn, void *arg);
+/* The region of every process so far, also of those that are gone. */
+void preload_agent_regions(preload_agent *agent, void (*fn)(void *arg, si__region *region, pid_t pid), void *arg);
 void preload_agent_free(preload_agent *agent);
 
 #endif
