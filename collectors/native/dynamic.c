@@ -125,16 +125,8 @@ uintptr_t si__dynamic_function(const si__dynamic *module, const char *name) {
     return module->sysv_hash ? by_sysv_hash(module, name) : 0;
 }
 
-/* ---- Who needs whom ---- */
-
 const char *si__dynamic_soname(const si__dynamic *module) {
     for (const Elf64_Dyn *dynamic = module->entries; dynamic && dynamic->d_tag != DT_NULL; dynamic++)
         if (dynamic->d_tag == DT_SONAME) return module->strings + dynamic->d_un.d_val;
     return NULL;
-}
-
-int si__dynamic_needs(const si__dynamic *module, const char *soname) {
-    for (const Elf64_Dyn *dynamic = module->entries; dynamic && dynamic->d_tag != DT_NULL; dynamic++)
-        if (dynamic->d_tag == DT_NEEDED && strcmp(module->strings + dynamic->d_un.d_val, soname) == 0) return 1;
-    return 0;
 }

@@ -33,7 +33,4 @@ uintptr_t si__dynamic_function(const si__dynamic *module, const char *name);
 /* The name that others need it by; NULL: none. */
 const char *si__dynamic_soname(const si__dynamic *module);
 
-/* Whether it asks for a library by that name itself. */
-int si__dynamic_needs(const si__dynamic *module, const char *soname);
-
 #endif

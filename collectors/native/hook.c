@@ -40,7 +40,8 @@ static const si__hook core_hooks[] = {
 const si__hook_table si__libc_hooks = {core_hooks, sizeof core_hooks / sizeof *core_hooks, 0, NULL};
 
 enum { TABLES_MAX = 48, SLOTS = 2048, FOUND_MAX = 256 }; /* slots: a power of two, well above the number of hooks */
-enum { WALK_SHARE = 50 }; /* a walk over all modules may cost host threads a fiftieth of their time */
+/* Walks over all modules may cost host threads a fiftieth of their time, and this much at once. */
+enum { WALK_SHARE = 50, WALK_BURST_NS = 50000000 };
 
 static _Atomic int holder; /* the process whose thread is at what follows; a forked child takes it over */
 static const si__hook_table *tables[TABLES_MAX];
@@ -48,7 +49,7 @@ static size_t table_count;
 static unsigned long long loads_seen, unloads_seen;
 static size_t modules_done; /* the first ones of the list need no further look until a module is unloaded */
 static int again;           /* the rest of them does: they may not have been relocated yet at the last walk */
-static uint64_t walk_ended_ns, walk_took_ns; /* the last one over all modules */
+static uint64_t first_walk_ns, walked_ns; /* when the first one was, and what they took */
 
 /* What was looked for in modules, and where it was found. */
 static struct {
@@ -146,7 +147,6 @@ static void fill_copy(const si__hook_table *table, const si__dynamic *module) {
         if (address || table->hooks[i].ours || !module) set_real(&table->hooks[i], address);
     }
     table->copy->base = module ? module->base : 0;
-    table->copy->soname = module ? si__dynamic_soname(module) : NULL;
 }
 
 static int same_library(const si__hook_table *a, const si__hook_table *b) {
@@ -286,8 +286,8 @@ static int leads_to(const si__dynamic *module, const si__hook *hook, const char 
 /* What stands, or is to stand, in front of `name` in an entry of the module that holds `now`; NULL: nothing. */
 static const si__hook *choose(const hook_pass *pass, const si__dynamic *module, const char *name, uintptr_t now,
                               int is_libc) {
-    const si__hook *only = NULL, *needed = NULL;
-    unsigned candidates = 0, needs = 0;
+    const si__hook *only = NULL;
+    unsigned candidates = 0;
     uint32_t at = hash_of(name) % SLOTS;
     const slot *s;
     for (; (s = next_slot(pass, name, &at)) != NULL; at = (at + 1) % SLOTS) {
@@ -298,14 +298,11 @@ static const si__hook *choose(const hook_pass *pass, const si__dynamic *module, 
         if (now == s->hook->ours || now == real_of(s->hook)) return s->hook;
         only = s->hook;
         candidates += 1u + (copy->more != 0);
-        if (!copy->soname || !si__dynamic_needs(module, copy->soname)) continue;
-        needed = s->hook;
-        needs++;
     }
-    /* Not bound yet: the entry still leads to the module's own stub. */
-    if (!candidates || now < module->low || now >= module->high || si__dynamic_function(module, name)) return NULL;
-    if (candidates == 1) return only;
-    return needs == 1 ? needed : NULL;
+    /* Not bound yet, the entry still leads to the module's own stub: only the linker knows which of several it will be.
+     */
+    int unbound = now >= module->low && now < module->high && !si__dynamic_function(module, name);
+    return unbound && candidates == 1 ? only : NULL;
 }
 
 static void rewrite(const si__dynamic *module, uintptr_t table, size_t bytes, hook_pass *pass, int is_libc) {
@@ -362,10 +359,8 @@ static void walk(int install, const si__hook_table *only, size_t from) {
     again = changed || pass.unfinished;
     loads_seen = pass.loads;
     unloads_seen = pass.unloads;
-    if (pass.from == 0) {
-        walk_ended_ns = si__now_ns();
-        walk_took_ns = walk_ended_ns - began_ns;
-    }
+    if (!first_walk_ns) first_walk_ns = began_ns;
+    if (pass.from == 0) walked_ns += si__now_ns() - began_ns;
     errno = saved;
 }
 
@@ -420,7 +415,7 @@ void si__hook_notice(void) {
     if (try_lock()) {
         int whole = counts[1] != unloads_seen || modules_done == 0;
         int changed = counts[0] != loads_seen || counts[1] != unloads_seen;
-        int dear = whole && si__now_ns() - walk_ended_ns < WALK_SHARE * walk_took_ns;
+        int dear = whole && walked_ns > WALK_BURST_NS + (si__now_ns() - first_walk_ns) / WALK_SHARE;
         if (table_count && (changed || again) && !dear) walk(1, NULL, whole ? 0 : modules_done);
         if (counts[0] == loads_seen && counts[1] == unloads_seen && !again) {
             atomic_store_explicit(&loads, counts[0], memory_order_relaxed);

