@@ -128,19 +128,19 @@ typedef struct si__series_cache { /* only series that a rule looks at have one *
     uint32_t next, next_baseline, next_trend;
 } si__series_cache;
 
-struct si__series {
-    char *name;
-    uint64_t hash;
-    si__series_kind kind;
-    uint32_t version; /* of the points; changes with each */
-    struct si__series *newer, *older, *chain;
-    si__raw_point *raw;
-    uint32_t raw_capacity, raw_first, raw_count; /* capacity: 0 or a power of two */
-    int64_t raw_lost_ms; /* time of the newest point that the raw ring let go; INT64_MIN: none yet */
+struct si__series { /* what an evaluation looks at comes first, in one line of the processor's cache */
+    si__series_cache *cache;
     int64_t last_ms;
     double last;
+    si__raw_point *raw;
+    uint32_t raw_capacity, raw_first, raw_count; /* capacity: 0 or a power of two */
+    uint32_t version;                            /* of the points; changes with each */
+    int64_t raw_lost_ms; /* time of the newest point that the raw ring let go; INT64_MIN: none yet */
+    si__series_kind kind;
+    char *name;
+    uint64_t hash;
+    struct si__series *newer, *older, *chain;
     si__slots minute, ten;
-    si__series_cache *cache;
 };
 
 si__series *si__series_new(si__series_kind kind, const char *name, size_t length,
