@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "collector.h"
+#include "native/alternate_stack.h"
 #include "native/hook.h"
 #include "native/interpreter.h"
 #include "native/probe.h"
@@ -151,7 +152,7 @@ static void stray_tick(const siginfo_t *info) {
 }
 
 static void thread_started(si__thread *thread, int self) {
-    (void)self;
+    if (self) si__alternate_stack_give((uint32_t)(thread - si__thread_at(0)));
     si__timer_start(thread);
 }
 
@@ -159,7 +160,10 @@ static void thread_ended(si__thread *thread, int self) {
     if (self && si__interpreter_take) si__interpreter_take(NULL);
     if (si__sandboxed()) return; /* the timer of a thread that is gone does not run */
     si__timer_stop(thread);
-    if (self) si__timer_settle(thread);
+    if (self) {
+        si__timer_settle(thread);
+        si__alternate_stack_take();
+    }
 }
 
 static const si__thread_watcher watcher = {thread_started, thread_ended};

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "native/alternate_stack.h"
+#include "native/exception.h"
 #include "native/hook.h"
 #include "native/probe.h"
 #include "native/signal.h"
@@ -22,7 +24,7 @@
 #include "native/unwind.h"
 #include "si/si.h"
 
-enum { ALTERNATE_STACK_BYTES = 32 * 1024, TEXT_BYTES = 64, GUARDS_MAX = 32 };
+enum { ALTERNATE_STACK_BYTES = 32 * 1024, TEXT_BYTES = 240, TABLES_MS = 80, HANDLED_MAX = 3, GUARDS_MAX = 32 };
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 enum { CRASH_SIGNALS = sizeof crash_signals / sizeof crash_signals[0] };
@@ -62,8 +64,10 @@ static const char *name_of(int signal) {
     }
 }
 
-/* "SIGSEGV at 0x10", without stdio. */
+/* "SIGSEGV at 0x10", or what an uncaught exception was; without stdio. */
 static uint32_t describe(char *out, int signal, const siginfo_t *info) {
+    uint32_t length = signal == SIGABRT ? si__exception_describe(out, TEXT_BYTES - 1) : 0;
+    if (length) return length;
     char *at = stpcpy(out, name_of(signal));
     if (info->si_code > 0 && signal != SIGABRT) {
         uintptr_t address = (uintptr_t)info->si_addr;
@@ -131,12 +135,25 @@ static void record(int signal, const siginfo_t *info, const void *ucontext, unsi
 
 /* ---- Fatal crashes (preload) ---- */
 
+/* A program that dies in its first moments is ahead of the agent, which still compiles its unwind tables. */
+static void wait_for_tables(void) {
+    const si__region *region = si__probe_region_needed();
+    const struct timespec moment = {0, 1000000};
+    for (int i = 0; region && i < TABLES_MS; i++) {
+        if (atomic_load_explicit(&region->modules_seen, memory_order_acquire) ==
+            atomic_load_explicit(&region->modules_wanted, memory_order_relaxed))
+            return;
+        nanosleep(&moment, NULL);
+    }
+}
+
 /* The default action ends the process: by the fault itself, which happens again on return, so that a core shows it; or,
    for a signal that was sent, by sending it again. */
-static void on_fatal(int signal, siginfo_t *info, void *ucontext) {
+static void die_of(int signal, siginfo_t *info, void *ucontext) {
     static _Atomic int32_t recording; /* tid of the first thread to crash; -1: its stack is recorded */
     int32_t tid = (int32_t)syscall(SYS_gettid), none = 0;
     if (atomic_compare_exchange_strong(&recording, &none, tid)) {
+        wait_for_tables();
         record(signal, info, ucontext, 0);
         atomic_store(&recording, -1);
     }
@@ -150,12 +167,46 @@ static void on_fatal(int signal, siginfo_t *info, void *ucontext) {
     if (info->si_code <= 0) syscall(SYS_tgkill, getpid(), tid, signal);
 }
 
+static void call_host(const struct sigaction *action, int signal, siginfo_t *info, void *ucontext) {
+    if (action->sa_flags & SA_SIGINFO)
+        action->sa_sigaction(signal, info, ucontext);
+    else
+        action->sa_handler(signal);
+}
+
+/*
+ * The host has a handler. Whether this is a crash is known only afterwards: a handler that comes back has dealt with
+ * it, and what was recorded is taken back. A program that does so again and again uses the signal for its own purposes
+ * (a garbage collector's barriers): from then on its faults are its own affair.
+ */
+static void on_fatal(int signal, siginfo_t *info, void *ucontext) {
+    static _Atomic int handled[_NSIG];
+    struct sigaction host;
+    si__signal_behind(signal, &host);
+    if (!(host.sa_flags & SA_SIGINFO) && host.sa_handler == SIG_DFL) {
+        die_of(signal, info, ucontext);
+        return;
+    }
+    int saved = errno, recorded = atomic_load_explicit(&handled[signal], memory_order_relaxed) < HANDLED_MAX;
+    if (recorded) record(signal, info, ucontext, 0);
+    errno = saved;
+    call_host(&host, signal, info, ucontext);
+    if (!recorded) return;
+    saved = errno;
+    atomic_fetch_add_explicit(&handled[signal], 1, memory_order_relaxed);
+    record(signal, info, ucontext, SI__EVENT_HANDLED);
+    errno = saved;
+}
+
 void si__crash_forget_fatal(void) {
-    for (int i = 0; i < CRASH_SIGNALS; i++) si__signal_restore_default(crash_signals[i]);
+    for (int i = 0; i < CRASH_SIGNALS; i++) si__signal_unfront(crash_signals[i]);
 }
 
 void si__crash_record_fatal(void) {
-    for (int i = 0; i < CRASH_SIGNALS; i++) si__signal_replace_default(crash_signals[i], on_fatal);
+    si__exception_find();
+    si__thread *self = si__thread_self(); /* the opener's; later threads get theirs when they begin */
+    if (si__alternate_stack_setup() == 0 && self) si__alternate_stack_give((uint32_t)(self - si__thread_at(0)));
+    for (int i = 0; i < CRASH_SIGNALS; i++) si__signal_front(crash_signals[i], on_fatal);
 }
 
 /* ---- si_guard ---- */
@@ -176,10 +227,7 @@ static void pass_on(int index, siginfo_t *info, void *ucontext) {
     }
     sigset_t before;
     si__libc_real.pthread_sigmask(SIG_BLOCK, &action.sa_mask, &before);
-    if (action.sa_flags & SA_SIGINFO)
-        action.sa_sigaction(signal, info, ucontext);
-    else
-        action.sa_handler(signal);
+    call_host(&action, signal, info, ucontext);
     si__libc_real.pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

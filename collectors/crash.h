@@ -4,12 +4,11 @@
 
 /*
  * Records every fatal crash of the process from now on: its stack goes to the ring, then the process dies as it would
- * have. Only signals whose action is the default are taken; an action that the host sets later simply replaces ours.
- * Host thread at start.
+ * have, or the host's own handler runs. A crash that the handler comes back from is taken back. Host thread at start.
  */
 void si__crash_record_fatal(void);
 
-/* The default actions are back: recording would make calls that the process is about to forbid itself. */
+/* The host's actions are back: recording would make calls that the process is about to forbid itself, or ends. */
 void si__crash_forget_fatal(void);
 
 #endif

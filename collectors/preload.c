@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "crash.h"
 #include "native/probe.h"
 #include "native/sandbox.h"
 #include "native/thread.h"
@@ -50,17 +49,15 @@ __attribute__((constructor)) static void start(void) {
     si__preload_resolve();
     opener = getpid();
     if (path && si__hello_to(path) == 0) {
-        si__probe_options options = {.adopt = introduce, .adopt_quietly = introduce_quietly, .preloaded = 1};
+        si__probe_options options = {
+            .adopt = introduce, .adopt_quietly = introduce_quietly, .crashes = 1, .preloaded = 1};
         options.cpu_mhz = (uint32_t)number_in(getenv(SI__PROBE_CPU_MHZ_VARIABLE), DEFAULT_CPU_MHZ);
         options.heap_bytes = (uint64_t)number_in(getenv(SI__PROBE_HEAP_BYTES_VARIABLE), DEFAULT_HEAP_BYTES);
         options.wait_ns = (uint64_t)number_in(getenv(SI__PROBE_WAIT_NS_VARIABLE), DEFAULT_WAIT_NS);
         options.call_ns = (uint64_t)number_in(getenv(SI__PROBE_CALL_NS_VARIABLE), DEFAULT_CALL_NS);
         int later = number_in(getenv(SI__PROBE_MAIN_VARIABLE), opener) != opener;
         int rc = later ? si__probe_open_later(&options) : si__probe_open(&options);
-        if (rc == 0)
-            si__crash_record_fatal();
-        else
-            si__hello_say(SI__HELLO_START, SI__HELLO_QUIET, -1, si__probe_reason(), 0);
+        if (rc != 0) si__hello_say(SI__HELLO_START, SI__HELLO_QUIET, -1, si__probe_reason(), 0);
     }
     errno = saved;
 }

@@ -19,6 +19,7 @@
 
 #include "crash.h"
 
+#include "native/alternate_stack.h"
 #include "native/hook.h"
 #include "native/probe.h"
 #include "native/sandbox.h"
@@ -95,6 +96,10 @@ EXPORT int sigwaitinfo(const sigset_t *set, siginfo_t *info) {
 EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
     resolve();
     return si__wrap_sigtimedwait(set, info, timeout);
+}
+
+EXPORT int sigaltstack(const stack_t *now, stack_t *old) {
+    return si__wrap_sigaltstack(now, old);
 }
 
 EXPORT int signalfd(int fd, const sigset_t *mask, int flags) {

@@ -464,8 +464,8 @@ void si__agent_after_fork(si__agent *a) {
     if (a->spool) si__spool_after_fork(a->spool);
 }
 
-uint64_t si__agent_events(const si__agent *a) {
-    return si__recorder_events(a->recorder);
+uint64_t si__agent_samples(const si__agent *a, si__profile_type type) {
+    return si__recorder_whole_samples(a->recorder, type);
 }
 
 void si__agent_program_ended(si__agent *a, int wait_status) {

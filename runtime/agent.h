@@ -79,7 +79,7 @@ int si__agent_save_errors(si__agent *agent, const char *path);
  * calls only. */
 void si__agent_after_fork(si__agent *agent);
 
-/* CPU samples taken in so far, over all processes. */
-uint64_t si__agent_events(const si__agent *agent);
+/* Samples of the whole run so far, over all processes; 0 too when the whole run is not kept. */
+uint64_t si__agent_samples(const si__agent *agent, si__profile_type type);
 
 #endif

@@ -25,6 +25,17 @@ si__recorded_error *si__recorded_error_get(si__recorded_errors *errors, const ch
     return error;
 }
 
+void si__recorded_errors_drop_uncounted(si__recorded_errors *errors) {
+    size_t kept = 0;
+    for (size_t i = 0; i < errors->count; i++) {
+        if (errors->items[i].count)
+            errors->items[kept++] = errors->items[i];
+        else
+            si__profile_free(errors->items[i].profile);
+    }
+    errors->count = kept;
+}
+
 void si__recorded_errors_clear(si__recorded_errors *errors) {
     for (size_t i = 0; i < errors->count; i++) si__profile_free(errors->items[i].profile);
     free(errors->items);

@@ -10,6 +10,7 @@
 
 #include "../collectors/native/bucket.h"
 #include "recorder_parts.h"
+#include "symbol/demangle.h"
 
 enum { RING_SLICES = 30, MESSAGE_BYTES = 256 };
 static const uint64_t ring_slice_ns = 10ull * 1000000000;
@@ -221,6 +222,29 @@ static void add_error(si__recorded_errors *errors, const char *group, const char
     si__profile_add(error->profile, node, 1, stacks ? stacks : 1);
 }
 
+/* The crash was none. Its group stays behind with what others left in it. */
+static void take_back(si__recorded_errors *errors, const char *group) {
+    for (size_t i = 0; i < errors->count; i++)
+        if (strcmp(errors->items[i].group, group) == 0 && errors->items[i].count) errors->items[i].count--;
+}
+
+/* "uncaught St13runtime_error: no room" becomes readable, and a group of its own: errors are told apart by type. */
+static void name_exception(char *message, size_t message_bytes, char *group, size_t group_bytes) {
+    static const char uncaught[] = "uncaught ";
+    char symbol[300], name[SI__NAME_MAX];
+    if (strncmp(message, uncaught, sizeof uncaught - 1) != 0) return;
+    const char *type = message + sizeof uncaught - 1, *end = strstr(type, ": ");
+    size_t length = end ? (size_t)(end - type) : strlen(type);
+    snprintf(symbol, sizeof symbol, "_ZTS%.*s", (int)length, type);
+    si__demangle(symbol, name);
+    const char *readable = strncmp(name, "typeinfo name for ", 18) == 0 ? name + 18 : type;
+    if (readable == type) return;
+    char whole[MESSAGE_BYTES];
+    snprintf(whole, sizeof whole, "uncaught %.120s%s", readable, end ? end : "");
+    snprintf(message, message_bytes, "%s", whole);
+    snprintf(group, group_bytes, "crash: uncaught %.90s", readable);
+}
+
 static void record_error(si__recorder *r, uint32_t node, const si__drained_event *event) {
     char group[SI__NAME_BYTES + 32], message[MESSAGE_BYTES];
     uint64_t counted_here = 0;
@@ -230,6 +254,13 @@ static void record_error(si__recorder *r, uint32_t node, const si__drained_event
                  event->flags & SI__EVENT_GUARDED ? " (guarded)" : "");
         snprintf(message, sizeof message, "%.*s", (int)event->text_bytes, event->text);
         counted_here = event->count ? event->count : 1;
+        if (!(event->flags & SI__EVENT_GUARDED)) r->crash = event->flags & SI__EVENT_HANDLED ? 0 : event->value;
+        if (event->flags & SI__EVENT_HANDLED) {
+            take_back(&r->errors, group);
+            if (r->keeps_whole) take_back(&r->whole_errors, group);
+            return;
+        }
+        name_exception(message, sizeof message, group, sizeof group);
     } else {
         split_text(event->text, event->text_bytes, group, sizeof group, message, sizeof message);
     }
@@ -237,10 +268,8 @@ static void record_error(si__recorder *r, uint32_t node, const si__drained_event
     if (r->keeps_whole) add_error(&r->whole_errors, group, message, node, counted_here, event->count);
 }
 
-int si__recorder_has_error(const si__recorder *r, const char *group) {
-    for (size_t i = 0; i < r->errors.count; i++)
-        if (strcmp(r->errors.items[i].group, group) == 0 && r->errors.items[i].count) return 1;
-    return 0;
+int64_t si__recorder_crash(const si__recorder *r) {
+    return r->crash;
 }
 
 void si__recorder_error(si__recorder *r, const char *group, const char *message, int with_stack) {
@@ -370,6 +399,7 @@ void si__recorder_whole_errors(const si__recorder *r,
                                void *arg) {
     for (size_t i = 0; i < r->whole_errors.count; i++) {
         const si__recorded_error *e = &r->whole_errors.items[i];
+        if (!e->count) continue;
         si__rawprofile *stacks = si__profile_count(e->profile) ? si__rawprofile_new(r->stacks, e->profile) : NULL;
         each(arg, e->group, e->message, e->count, stacks);
         if (stacks) si__rawprofile_free(stacks);
@@ -385,6 +415,10 @@ si__rawprofile *si__recorder_recent(const si__recorder *r, si__profile_type type
     si__rawprofile *raw = si__profile_total_value(recent) ? si__rawprofile_new(r->stacks, recent) : NULL;
     si__profile_free(recent);
     return raw;
+}
+
+uint64_t si__recorder_whole_samples(const si__recorder *r, si__profile_type type) {
+    return r->types[type].whole ? si__profile_total_count(r->types[type].whole) : 0;
 }
 
 uint64_t si__recorder_events(const si__recorder *r) {

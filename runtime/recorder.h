@@ -60,8 +60,8 @@ void si__recorder_event(si__recorder *recorder, si__source *source, const si__sp
 /* An error that the agent itself has seen, such as the program's death. with_stack 1: shown with the last stack that
    anybody sent. */
 void si__recorder_error(si__recorder *recorder, const char *group, const char *message, int with_stack);
-int si__recorder_has_error(const si__recorder *recorder, const char *group); /* since the last cut */
-void si__recorder_lost(si__recorder *recorder, uint64_t events);             /* events dropped by full rings */
+int64_t si__recorder_crash(const si__recorder *recorder); /* signal of the last crash that nobody survived; 0: none */
+void si__recorder_lost(si__recorder *recorder, uint64_t events); /* events dropped by full rings */
 
 /* What an instrument gained. */
 void si__recorder_tally(si__recorder *recorder, const si__drained_instrument *gained);
@@ -96,6 +96,7 @@ void si__recorder_whole_errors(const si__recorder *recorder,
 
 /* What the last `before_ms` held of a type; NULL: nothing, or out of memory. The caller frees it. */
 si__rawprofile *si__recorder_recent(const si__recorder *recorder, si__profile_type type, int64_t before_ms);
+uint64_t si__recorder_whole_samples(const si__recorder *recorder, si__profile_type type); /* 0: not kept */
 uint64_t si__recorder_events(const si__recorder *recorder);
 
 #endif

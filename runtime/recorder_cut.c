@@ -134,6 +134,7 @@ int si__recorder_cut(si__recorder *r, int64_t now_ms, double cores, si__report *
     size_t first_profile = report->profile_count, first_segment = report->segment_count;
     size_t first_error = report->error_count;
     si__recorded_segments_drop_uncounted(&r->segments);
+    si__recorded_errors_drop_uncounted(&r->errors);
     si__recorder_take_heap(r, r->types[SI__PROFILE_HEAP].now);
     int rc = cut_profiles(&c);
     rc |= cut_errors(&c);

@@ -51,6 +51,7 @@ struct si__recorder {
     si__recorded_errors whole_errors; /* of the whole run, if that is kept */
     int keeps_whole;
     uint32_t last_node; /* of the last event that had a stack */
+    int64_t crash;      /* signal of the last crash that nobody survived; 0: none */
     si__recorded_segments segments;
     si__custom customs[SI__CUSTOM_METRICS];
     size_t custom_count;

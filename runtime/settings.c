@@ -43,6 +43,7 @@ void si_options_init(si_options *options) {
     options->channels_file = env_text("SI_CHANNELS_FILE");
     options->auto_profiling = env_flag("SI_AUTO_PROFILING", 1);
     options->debug = env_flag("SI_DEBUG", 0);
+    options->record_crashes = env_flag("SI_RECORD_CRASHES", 0);
     errno = saved;
 }
 
@@ -166,6 +167,7 @@ int si__settings_new(si__settings **out, const si_options *o, char *error, size_
     if (s->dashboard_url) remove_last_slashes(s->dashboard_url);
     s->auto_profiling = o->auto_profiling;
     s->debug = o->debug;
+    s->record_crashes = o->record_crashes;
     s->log = o->log ? o->log : log_to_stderr;
     s->log_data = o->log_data;
     *out = s;

@@ -10,7 +10,7 @@
 typedef struct si__settings {
     char *agent_key, *app_name, *app_version, *app_environment, *host_name; /* agent_key "" when there is none */
     char *dashboard_url, *proxy_url, *ca_file, *rules_dir, *state_dir, *channels_file; /* NULL when not given */
-    int auto_profiling, debug;
+    int auto_profiling, debug, record_crashes;
     si_log_fn log;
     void *log_data;
 } si__settings;

@@ -69,7 +69,7 @@ static void explain_missing(const run *r) {
         const char *why = si__agent_why_not(r->agent, kind->collector);
         if (!why || why == said) continue; /* one collector may feed several types */
         said = why;
-        if (type != SI__PROFILE_CPU || si__agent_events(r->agent) == 0)
+        if (si__agent_samples(r->agent, (si__profile_type)type) == 0)
             fprintf(stderr, "si run: no %s profile: %s\n", kind->title, why);
     }
 }

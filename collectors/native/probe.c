@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../collector.h"
+#include "../crash.h"
 #include "fork.h"
 #include "hook.h"
 #include "sandbox.h"
@@ -176,6 +177,7 @@ int si__probe_open(const si__probe_options *options) {
     publish(region);
     observing = 1;
     start_collectors(region);
+    if (options_now.crashes) si__crash_record_fatal();
     errno = saved;
     return 0;
 }
@@ -189,6 +191,7 @@ int si__probe_open_later(const si__probe_options *options) {
     start_collectors(NULL);
     atomic_store(&put_off, 1);
     si__timer_start_pending();
+    if (options_now.crashes) si__crash_record_fatal();
     errno = saved;
     return 0;
 }
@@ -228,6 +231,7 @@ void si__probe_close(void) {
     si__region *region = si__probe_region();
     if (!region) return;
     int saved = errno, count = 0;
+    if (options_now.crashes) si__crash_forget_fatal();
     observing = 0;
     atomic_store_explicit(&si__owner_get()->region, NULL, memory_order_release);
     atomic_store_explicit(&region->inert, 1, memory_order_release);

@@ -22,6 +22,7 @@ typedef struct si__probe_options {
     void *adopt_arg;
     uint32_t cpu_mhz;                      /* rate until the runtime says another one; 0: off until then */
     uint64_t heap_bytes, wait_ns, call_ns; /* likewise, see si__control */
+    int crashes;                           /* 1: fatal crashes are recorded, see crash.h */
     int preloaded; /* 1: no thread of ours in this process; timers that are off keep a slow tick to notice a change */
 } si__probe_options;
 

@@ -61,6 +61,7 @@ enum {                          /* si__event.flags */
        SI__STACK_TRUNCATED = 1, /* the walk ended early: no row and no frame pointer, or too deep */
        SI__STACK_OFF = 2,       /* sp was outside every known stack: only the leaf is recorded */
        SI__EVENT_GUARDED = 4,   /* a crash that si_guard survived */
+       SI__EVENT_HANDLED = 16,  /* takes back the crash before it: the host's handler has dealt with it */
        SI__EVENT_LATE = 8 /* CPU time between a thread's last tick and its end: the one frame is its start function;
                              with TRUNCATED, ticks that no tables came for: the frame is where the last of them was */
 };

@@ -27,8 +27,13 @@ void (*si__signal_stray_tick)(const siginfo_t *info);
 static struct sigaction host_action;
 static _Atomic uint32_t host_version; /* odd while host_action is being written */
 
-/* Handlers that stand in for SIG_DFL, by signal. */
-static _Atomic(si__signal_handler) defaults[_NSIG];
+/* Handlers of ours that stand before the host's, by signal, and the host's action behind each. */
+typedef struct front {
+    _Atomic(si__signal_handler) ours;
+    _Atomic uint32_t version; /* odd while `behind` is being written */
+    struct sigaction behind;
+} front;
+static front fronts[_NSIG];
 
 int si__signal_number(void) {
     return atomic_load_explicit(&number, memory_order_acquire);
@@ -161,24 +166,65 @@ void si__signal_pass_on(int signal, siginfo_t *info, void *ucontext) {
     si__libc_real.pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-int si__signal_replace_default(int signal, si__signal_handler handler) {
-    struct sigaction action;
-    if (si__libc_real.sigaction(signal, NULL, &action) != 0 || action.sa_handler != SIG_DFL) return -1;
-    memset(&action, 0, sizeof action);
-    action.sa_sigaction = handler;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    atomic_store_explicit(&defaults[signal], handler, memory_order_release);
+/* ---- Fronts ---- */
+
+static void behind_set(front *f, const struct sigaction *action) {
+    atomic_fetch_add_explicit(&f->version, 1, memory_order_acquire);
+    f->behind = *action;
+    atomic_fetch_add_explicit(&f->version, 1, memory_order_release);
+}
+
+void si__signal_behind(int signal, struct sigaction *out) {
+    front *f = &fronts[signal];
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        uint32_t before = atomic_load_explicit(&f->version, memory_order_acquire);
+        if (before & 1u) continue;
+        memcpy(out, (const void *)&f->behind, sizeof *out);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&f->version, memory_order_relaxed) == before) return;
+    }
+    memset(out, 0, sizeof *out);
+    out->sa_handler = SIG_DFL; /* its writer was stopped in the middle by this very signal */
+}
+
+static int is_ignored(const struct sigaction *action) {
+    return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_IGN;
+}
+
+static int is_default(const struct sigaction *action) {
+    return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
+}
+
+/* What is installed for a host's action: that itself, or ours with all that the host's asks the kernel for. */
+static struct sigaction in_front(const struct sigaction *host, si__signal_handler ours) {
+    struct sigaction action = *host;
+    if (is_ignored(host)) return action;
+    if (is_default(host)) {
+        memset(&action, 0, sizeof action);
+        action.sa_flags = (host->sa_flags & SA_NODEFER) | SA_ONSTACK;
+    }
+    action.sa_sigaction = ours;
+    action.sa_flags |= SA_SIGINFO;
+    return action;
+}
+
+int si__signal_front(int signal, si__signal_handler handler) {
+    struct sigaction host, action;
+    if (si__libc_real.sigaction(signal, NULL, &host) != 0) return -1;
+    if ((host.sa_flags & SA_SIGINFO) && host.sa_sigaction == handler) return 0;
+    behind_set(&fronts[signal], &host);
+    atomic_store_explicit(&fronts[signal].ours, handler, memory_order_release);
+    action = in_front(&host, handler);
     return si__libc_real.sigaction(signal, &action, NULL);
 }
 
-void si__signal_restore_default(int signal) {
-    struct sigaction action;
-    si__signal_handler ours = atomic_exchange(&defaults[signal], NULL);
-    if (!ours || si__libc_real.sigaction(signal, NULL, &action) != 0) return;
-    if (!(action.sa_flags & SA_SIGINFO) || action.sa_sigaction != ours) return;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = SIG_DFL;
-    si__libc_real.sigaction(signal, &action, NULL);
+void si__signal_unfront(int signal) {
+    struct sigaction now, host;
+    si__signal_handler ours = atomic_exchange(&fronts[signal].ours, NULL);
+    if (!ours || si__libc_real.sigaction(signal, NULL, &now) != 0) return;
+    if (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != ours) return;
+    si__signal_behind(signal, &host);
+    si__libc_real.sigaction(signal, &host, NULL);
 }
 
 /* ---- Wrappers ---- */
@@ -191,26 +237,28 @@ static si__thread *own_thread(void) {
     return self;
 }
 
-static int wrap_default(int signal, si__signal_handler ours, const struct sigaction *act, struct sigaction *old) {
-    struct sigaction replaced;
-    if (act && act->sa_handler == SIG_DFL && own_thread()) {
-        replaced = *act;
-        replaced.sa_sigaction = ours;
-        replaced.sa_flags = (act->sa_flags & SA_NODEFER) | SA_SIGINFO | SA_ONSTACK;
-        act = &replaced;
+/* The kernel's answer comes first: what it refuses changes nothing. */
+static int wrap_front(int signal, si__signal_handler ours, const struct sigaction *act, struct sigaction *old) {
+    struct sigaction host, action, before, current;
+    if (!own_thread()) return si__libc_real.sigaction(signal, act, old); /* a vfork child's actions are its own */
+    si__signal_behind(signal, &host);
+    before = host;
+    if (act) {
+        host = *act;
+        action = in_front(&host, ours);
     }
-    int rc = si__libc_real.sigaction(signal, act, old);
-    if (rc == 0 && old && (old->sa_flags & SA_SIGINFO) && old->sa_sigaction == ours) {
-        memset(old, 0, sizeof *old);
-        old->sa_handler = SIG_DFL;
-    }
+    int rc = si__libc_real.sigaction(signal, act ? &action : NULL, &current);
+    if (rc != 0) return rc;
+    int was_ours = (current.sa_flags & SA_SIGINFO) && current.sa_sigaction == ours;
+    if (act) behind_set(&fronts[signal], &host);
+    if (old) *old = was_ours ? before : current; /* not ours: SA_RESETHAND has reset it */
     return rc;
 }
 
 int si__wrap_sigaction(int signal, const struct sigaction *act, struct sigaction *old) {
     if (signal <= 0 || signal >= _NSIG) return si__libc_real.sigaction(signal, act, old);
-    si__signal_handler ours = atomic_load_explicit(&defaults[signal], memory_order_acquire);
-    if (ours) return wrap_default(signal, ours, act, old);
+    si__signal_handler ours = atomic_load_explicit(&fronts[signal].ours, memory_order_acquire);
+    if (ours) return wrap_front(signal, ours, act, old);
     if (signal != si__signal_number()) return si__libc_real.sigaction(signal, act, old);
     if (!own_thread() && si__thread_self()) return si__libc_real.sigaction(signal, act, NULL); /* vfork child */
     struct sigaction before;
@@ -222,7 +270,7 @@ int si__wrap_sigaction(int signal, const struct sigaction *act, struct sigaction
 
 si__signal_fn si__wrap_signal(int signal, si__signal_fn handler) {
     int special = signal > 0 && signal < _NSIG &&
-                  (signal == si__signal_number() || atomic_load_explicit(&defaults[signal], memory_order_acquire));
+                  (signal == si__signal_number() || atomic_load_explicit(&fronts[signal].ours, memory_order_acquire));
     if (!special) return si__libc_real.signal(signal, handler);
     struct sigaction act, old;
     memset(&act, 0, sizeof act);

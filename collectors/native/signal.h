@@ -29,12 +29,18 @@ int si__signal_is_tick(const siginfo_t *info);
 /* Blocks or unblocks our signal really, on this thread. Returns whether it was blocked. */
 int si__signal_block(int block);
 
-/* Stands in for SIG_DFL of `signal` (crash recording): the host goes on seeing SIG_DFL. 0, or -1: the host has an
- * action. */
-int si__signal_replace_default(int signal, si__signal_handler handler);
+/*
+ * Puts `handler` in front of whatever action the host has for `signal` now or sets later (crash recording). The host
+ * goes on seeing its own. `handler` does what it came for and then asks si__signal_behind what the host wants; it runs
+ * with the host's mask and flags (for the default action: on the alternate stack). SIG_IGN is left alone. 0 or -1.
+ */
+int si__signal_front(int signal, si__signal_handler handler);
 
-/* Undoes it: the default action is back, unless the host has set one. */
-void si__signal_restore_default(int signal);
+/* Undoes it: the host's action is back. */
+void si__signal_unfront(int signal);
+
+/* The host's action behind a fronted signal. In the handler. */
+void si__signal_behind(int signal, struct sigaction *out);
 
 /* Ends the process by `signal`, as if no handler had been there. */
 void si__signal_die(int signal);

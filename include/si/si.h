@@ -75,7 +75,7 @@ typedef void (*si_log_fn)(void *log_data, si_log_level level, const char *messag
  * Options. Always fill with si_options_init first: it stores the defaults, then the SI_*
  * environment variables (SI_AGENT_KEY, SI_APP_NAME, SI_APP_VERSION, SI_APP_ENVIRONMENT,
  * SI_HOST_NAME, SI_DASHBOARD_URL, SI_PROXY_URL, SI_CA_FILE, SI_RULES_DIR, SI_STATE_DIR, SI_CHANNELS_FILE,
- * SI_AUTO_PROFILING, SI_DEBUG). Strings are copied by si_runtime_open; NULL means "the default".
+ * SI_AUTO_PROFILING, SI_RECORD_CRASHES, SI_DEBUG). Strings are copied by si_runtime_open; NULL means "the default".
  */
 typedef struct si_options {
     size_t size;                 /* set by si_options_init: sizeof(si_options) of the caller's header */
@@ -94,6 +94,9 @@ typedef struct si_options {
     int debug;                   /* 1: log debug messages too */
     si_log_fn log;               /* NULL: warnings and errors to standard error */
     void *log_data;              /* passed to log; not owned */
+    int record_crashes;          /* 1: record SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and uncaught C++ exceptions with
+                                    their stack, then go on as without us (the program's own handler, or death). 0: only
+                                    what si_guard guards. What dies before the next report is lost: `si run` keeps it */
 } si_options;
 
 /** Fills *options with defaults, then environment variables. Borrowed strings only. Any thread. */

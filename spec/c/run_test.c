@@ -250,6 +250,58 @@ static void a_death_is_reported_with_its_stack_and_the_last_minute(void **state)
     assert_null(strstr(out, "errors.txt")); /* an older one would tell of another run */
 }
 
+static const char crashing[] =
+    "#include <cstdio>\n#include <cstring>\n#include <stdexcept>\n#include <csignal>\n#include <ucontext.h>\n"
+    "#include <unistd.h>\n"
+    "struct no_room : std::runtime_error { using std::runtime_error::runtime_error; };\n"
+    "__attribute__((noinline)) void take(int n) { if (n) throw no_room(\"no room for it\"); }\n"
+    "__attribute__((noinline)) int deep(int n) { volatile char b[512]; b[1] = (char)n; return deep(n + 1) + b[1]; }\n"
+    "static int fixed;\n"
+    "static void skip(int, siginfo_t *, void *u) { fixed++; ((ucontext_t *)u)->uc_mcontext.gregs[REG_RIP] += 2; }\n"
+    "static void leave(int) { _exit(7); }\n"
+    "int main(int, char **words) {\n"
+    "  if (strcmp(words[1], \"throw\") == 0) take(1);\n"
+    "  if (strcmp(words[1], \"deep\") == 0) return deep(0);\n"
+    "  if (strcmp(words[1], \"leave\") == 0) { signal(SIGSEGV, leave); *(volatile int *)16 = 1; }\n"
+    "  struct sigaction own = {}, now;\n"
+    "  own.sa_sigaction = skip; own.sa_flags = SA_SIGINFO;\n"
+    "  sigaction(SIGSEGV, &own, nullptr);\n"
+    "  for (int i = 0; i < 5; i++) __asm__ volatile(\"xor %%eax,%%eax; movb (%%rax),%%al\" ::: \"eax\", \"memory\");\n"
+    "  sigaction(SIGSEGV, nullptr, &now);\n"
+    "  stack_t alternate; sigaltstack(nullptr, &alternate);\n"
+    "  printf(\"fixed %d own %d none %d\\n\", fixed, now.sa_sigaction == skip, alternate.ss_flags == SS_DISABLE);\n}\n";
+
+static void every_way_to_crash_has_a_stack(void **state) {
+    (void)state;
+    char out[65536], path[256];
+    snprintf(path, sizeof path, "%s/crashing.cc", dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(crashing, file);
+    fclose(file);
+    assert_int_equal(exit_code(shell(out, sizeof out, "c++ -g -O1 -o crashing crashing.cc")), 0);
+
+    shell(out, sizeof out, SI " run --folded crashed -- ./crashing throw; echo code $?; cat crashed/errors.txt");
+    assert_non_null(strstr(out, "code 134"));
+    assert_non_null(strstr(out, "crash: uncaught no_room"));
+    assert_non_null(strstr(out, "no room for it"));
+    assert_non_null(strstr(out, "take(int)"));
+
+    shell(out, sizeof out, SI " run --folded crashed -- ./crashing deep; echo code $?; cat crashed/errors.txt");
+    assert_non_null(strstr(out, "code 139"));
+    assert_non_null(strstr(out, "SIGSEGV at 0x")); /* on an alternate stack: the thread's own has no room left */
+    assert_non_null(strstr(out, "deep(int)"));
+
+    shell(out, sizeof out, SI " run --folded crashed -- ./crashing leave; echo code $?; cat crashed/errors.txt");
+    assert_non_null(strstr(out, "code 7"));
+    assert_non_null(strstr(out, "SIGSEGV at 0x10")); /* recorded, then the program's own handler ran */
+
+    shell(out, sizeof out, SI " run --folded crashed -- ./crashing skip; echo code $?; ls crashed");
+    assert_non_null(strstr(out, "fixed 5 own 1 none 1"));
+    assert_non_null(strstr(out, "code 0"));
+    assert_null(strstr(out, "errors.txt")); /* what the program's handler deals with is no crash */
+}
+
 static void signals_are_forwarded(void **state) {
     (void)state;
     char out[4096];
@@ -346,6 +398,7 @@ int main(void) {
         cmocka_unit_test(limits_are_survived),
         cmocka_unit_test(output_and_exit_are_the_programs_own),
         cmocka_unit_test(a_death_is_reported_with_its_stack_and_the_last_minute),
+        cmocka_unit_test(every_way_to_crash_has_a_stack),
         cmocka_unit_test(signals_are_forwarded),
         cmocka_unit_test(a_static_program_runs_and_we_say_why_it_has_no_profile),
         cmocka_unit_test(mistakes_are_named),

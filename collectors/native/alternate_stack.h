@@ -1,0 +1,24 @@
+/*
+ * Alternate signal stacks for threads that have none: the handler of a crash needs one after a stack overflow.
+ *
+ * Memory is reserved, not used, until a handler runs on it. A host that sets one of its own replaces ours.
+ */
+#ifndef SI_NATIVE_ALTERNATE_STACK_H
+#define SI_NATIVE_ALTERNATE_STACK_H
+
+#include <signal.h>
+#include <stdint.h>
+
+/* Reserves room for every slot's. 0, or -1: no address space. Host thread at start. */
+int si__alternate_stack_setup(void);
+
+/* Gives this thread, whose slot is `index`, an alternate stack, unless it has one or nothing was set up. */
+void si__alternate_stack_give(uint32_t index);
+
+/* This thread ends: ours is taken away from it. */
+void si__alternate_stack_take(void);
+
+/* sigaltstack as the host sees it: ours is not there. */
+int si__wrap_sigaltstack(const stack_t *now, stack_t *old);
+
+#endif
