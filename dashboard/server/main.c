@@ -61,7 +61,8 @@ static int make_key(const si__options *options) {
                        .environment = options->environment,
                        .label = options->label,
                        .author = "command line",
-                       .address = ""};
+                       .address = "",
+                       .purpose = options->reads ? SI__KEY_READS : SI__KEY_REPORTS};
     if (!si__key_is_name(options->app) || !si__key_is_name(options->environment)) {
         fprintf(stderr, "si-dashboard: %s: a name has 1 to 100 characters, and no slash\n",
                 si__key_is_name(options->app) ? "--env" : "--app");

@@ -9,7 +9,7 @@
 
 void si__options_help(FILE *out) {
     fputs("Usage: si-dashboard [--listen ADDR:PORT] [--data DIR] [options]\n"
-          "       si-dashboard key --data DIR --app APP --env ENV [--label TEXT]\n"
+          "       si-dashboard key --data DIR --app APP --env ENV [--label TEXT] [--read]\n"
           "       si-dashboard sign-in-link --data DIR\n"
           "       si-dashboard backup FILE --data DIR\n"
           "       si-dashboard restore FILE --data DIR\n"
@@ -34,6 +34,7 @@ void si__options_help(FILE *out) {
           "  --help, --version\n"
           "\n"
           "key           makes an agent key, prints it (once: only its hash is stored); works while the server runs\n"
+          "              (--read: one that reads, for Grafana and Prometheus)\n"
           "sign-in-link  prints a link that signs in once, as the first admin (made when there is no user); valid for "
           "15 minutes\n"
           "backup        copies the store to FILE, which must not be there yet; works while the server runs\n"
@@ -224,6 +225,8 @@ int si__options_parse(si__options *options, int argc, char **argv, char *error, 
             options->behind_tls_proxy = 1;
         else if (options->command == SI__COMMAND_SERVE && !strcmp(name, "--no-self"))
             options->no_self = 1;
+        else if (options->command == SI__COMMAND_KEY && !strcmp(name, "--read"))
+            options->reads = 1;
         else if (takes_file(options) && argv[i][0] != '-' && *argv[i])
             options->file = argv[i];
         else if (!takes_value(name)) {

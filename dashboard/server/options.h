@@ -24,7 +24,7 @@ typedef struct si__options { /* strings are borrowed from argv */
     const char *data_dir, *rules_dir, *channels_file, *public_url, *sources_dir;
     int64_t retention_days, rollup_after_s; /* 0: the store's defaults */
     uint64_t max_bytes;
-    int behind_tls_proxy, no_self;
+    int behind_tls_proxy, no_self, reads;  /* reads: a key that reads */
     const char *app, *environment, *label; /* key */
     const char *file;                      /* backup, restore */
 } si__options;

@@ -110,13 +110,9 @@ typedef struct world {
 } world;
 
 static void make_reading_key(world *w) {
-    reply r =
-        person_ask(&w->admin, "POST", "/keys", "{\"app\":\"shop\",\"environment\":\"test\",\"purpose\":\"read\"}");
-    assert_int_equal(r.status, 201);
-    si__json *json = reply_json(&r);
-    snprintf(w->reading_key, sizeof w->reading_key, "%s", si__json_get_string(json, "key", ""));
-    si__json_free(json);
-    reply_free(&r);
+    const char *arguments[] = {"key", "--data", w->d.dir, "--app", "shop", "--env", "test", "--read", NULL};
+    assert_int_equal(dashboard_run(arguments, w->reading_key, sizeof w->reading_key), 0);
+    w->reading_key[strcspn(w->reading_key, "\n")] = '\0';
 }
 
 static int set_up(void **state) {
