@@ -45,6 +45,8 @@ struct si__intern {
     int64_t newest_node; /* -1: not asked yet */
     app_nodes apps[64];  /* counted lazily; a full table starts again */
     size_t app_count;
+    uint8_t *used_nodes, *used_frames; /* see si__intern_watch */
+    int64_t node_limit, frame_limit;
 };
 
 si__intern *si__intern_new(si__db *db) {
@@ -72,10 +74,26 @@ void si__intern_free(si__intern *intern) {
     free(intern);
 }
 
-void si__intern_forget(si__intern *intern) {
+void si__intern_watch(si__intern *intern, uint8_t *nodes, int64_t node_limit, uint8_t *frames, int64_t frame_limit) {
+    intern->used_nodes = nodes;
+    intern->used_frames = frames;
+    intern->node_limit = node_limit;
+    intern->frame_limit = frame_limit;
+}
+
+static void note_use(uint8_t *bits, int64_t limit, uint32_t number) {
+    if (bits && number < limit) bits[number / 8] |= (uint8_t)(1u << (number % 8));
+}
+
+void si__intern_forget_numbers(si__intern *intern) {
     memset(intern->nodes, 0, intern->node_slots * sizeof *intern->nodes);
     memset(intern->frames, 0, intern->frame_slots * sizeof *intern->frames);
-    intern->node_used = intern->frame_used = intern->app_count = 0;
+    intern->node_used = intern->frame_used = 0;
+}
+
+void si__intern_forget(si__intern *intern) {
+    si__intern_forget_numbers(intern);
+    intern->app_count = 0;
     intern->unresolved = intern->newest_node = -1;
 }
 
@@ -220,9 +238,12 @@ static int stored_frame(si__intern *intern, const names *frame, uint32_t *id) {
 static int frame_id(si__intern *intern, const names *frame, uint32_t *id) {
     uint64_t hash[2];
     quick_hash(intern, frame, hash);
-    if ((*id = intern->frames[frame_at(intern, hash)].id) != 0) return SI_OK;
-    int failed = stored_frame(intern, frame, id);
-    if (!failed) remember_frame(intern, hash, *id);
+    int failed = SI_OK;
+    if ((*id = intern->frames[frame_at(intern, hash)].id) == 0) {
+        failed = stored_frame(intern, frame, id);
+        if (!failed) remember_frame(intern, hash, *id);
+    }
+    note_use(intern->used_frames, intern->frame_limit, *id);
     return failed;
 }
 
@@ -276,7 +297,10 @@ static int64_t newest_node(si__intern *intern) {
 
 static int node_id(si__intern *intern, int64_t app, uint32_t parent, uint32_t frame, uint32_t *id) {
     uint64_t key = (uint64_t)(parent ? parent : ROOT_OF_APP | (uint32_t)app) << 32 | frame;
-    if ((*id = intern->nodes[node_at(intern, key)].id) != 0) return SI_OK;
+    if ((*id = intern->nodes[node_at(intern, key)].id) != 0) {
+        note_use(intern->used_nodes, intern->node_limit, *id);
+        return SI_OK;
+    }
     sqlite3_stmt *find = si__db_prepare(intern->db, "SELECT id FROM node WHERE app=? AND parent=? AND frame=?");
     int64_t found = si__db_int(intern->db, si__db_bind(find, "iuu", app, parent, frame), 0);
     if (!found) {
@@ -292,6 +316,7 @@ static int node_id(si__intern *intern, int64_t app, uint32_t parent, uint32_t fr
         found = intern->newest_node = sqlite3_last_insert_rowid(intern->db->sql);
     }
     *id = (uint32_t)found;
+    note_use(intern->used_nodes, intern->node_limit, *id);
     remember_node(intern, key, *id);
     return SI_OK;
 }

@@ -24,5 +24,9 @@ int si__intern_tree(si__intern *intern, int64_t app, const si__calltree *tree, u
 int si__intern_wire(si__intern *intern, int64_t app, const si__wire_names *texts, const si__wire_tree *tree,
                     uint32_t *frame_ids, uint32_t *ids);
 void si__intern_forget(si__intern *intern);
+/* As forget, but for what it counted: while rows are deleted bit by bit. */
+void si__intern_forget_numbers(si__intern *intern);
+/* From now on, sets the bit of each node and frame below the limits that reports use. NULL: no longer. */
+void si__intern_watch(si__intern *intern, uint8_t *nodes, int64_t node_limit, uint8_t *frames, int64_t frame_limit);
 
 #endif

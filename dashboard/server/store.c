@@ -17,10 +17,12 @@
 
 #include "hot.h"
 #include "schema.h"
+#include "sweep.h"
 #include "upkeep.h"
 
 #define DEFAULT_RETENTION_MS (30 * 86400000ll)
 #define DEFAULT_GRACE_MS 30000
+#define DEFAULT_SWEEP_MS (6 * 3600000ll)
 
 struct si__store {
     si__store_options options;
@@ -121,6 +123,7 @@ int si__store_open(const si__store_options *options, si__store **out, char *erro
             (si__upkeep){.places = store->places,
                          .data_dir = store->data_dir,
                          .retention_ms = options->retention_ms > 0 ? options->retention_ms : DEFAULT_RETENTION_MS,
+                         .sweep_ms = options->sweep_ms ? options->sweep_ms : DEFAULT_SWEEP_MS,
                          .grace_ms = options->rollup_grace_ms ? options->rollup_grace_ms : DEFAULT_GRACE_MS,
                          .max_bytes = options->max_bytes};
         failed = lock_directory(store, error, error_bytes);
@@ -136,6 +139,7 @@ int si__store_open(const si__store_options *options, si__store **out, char *erro
 void si__store_close(si__store *store) {
     if (!store) return;
     si__writer_stop(store->writer);
+    si__sweep_free(store->upkeep.sweep, NULL);
     si__places_free(store->places);
     if (store->lock >= 0) close(store->lock);
     free(store->data_dir);

@@ -24,6 +24,7 @@ typedef struct si__store_options {
     const char *data_dir;
     int64_t retention_ms;    /* telemetry older than this goes; 0: 30 days */
     uint64_t max_bytes;      /* the store's size above which the oldest telemetry goes; 0: no limit but the disk's */
+    int64_t sweep_ms;        /* how often calls that nobody has any more are deleted, at most; 0: 6 h */
     int64_t rollup_grace_ms; /* how long a period must be quiet before its rollup is made; 0: 30 s */
     void (*committed)(void *arg, unsigned changed); /* writer thread */
     void (*log)(void *arg, int level, const char *message);

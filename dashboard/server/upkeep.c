@@ -10,6 +10,7 @@
 
 #include "record.h"
 #include "rollup.h"
+#include "sweep.h"
 
 #define ROUND_MS 60000
 #define LAST_HOUR_MS 3600000
@@ -50,8 +51,7 @@ static int64_t cut_of(si__tx *tx, si__upkeep *upkeep) {
     if (!disk_low && (!upkeep->max_bytes || used <= upkeep->max_bytes)) return cut;
     int64_t oldest = oldest_profile(tx);
     int64_t some = (tx->now_ms - oldest) / 50, sooner = oldest + (some > 3600000 ? some : 3600000);
-    if (sooner > tx->now_ms - LAST_HOUR_MS)
-        return cut; /* call trees are never deleted: what is left may be those alone */
+    if (sooner > tx->now_ms - LAST_HOUR_MS) return cut; /* the last hour always stays */
     upkeep->hurry = 1;
     return sooner > cut ? sooner : cut;
 }
@@ -185,14 +185,21 @@ static int give_back(si__tx *tx) {
     return failed ? failed : 1;
 }
 
+static int delete_rollups(si__tx *tx, si__upkeep *upkeep) {
+    int more =
+        delete_some(tx, "DELETE FROM rollup WHERE rowid IN (SELECT rowid FROM rollup WHERE t+resolution_ms<=? LIMIT ?)",
+                    upkeep->cut_ms);
+    if (more >= 0) upkeep->deleted += (uint64_t)sqlite3_changes(tx->db->sql);
+    return more;
+}
+
 static int phase_step(si__tx *tx, si__upkeep *upkeep) {
     int64_t cut = upkeep->cut_ms, own = tx->now_ms - upkeep->retention_ms;
     switch (upkeep->phase) {
     case 0:
         return delete_profiles(tx, upkeep);
     case 1:
-        return delete_some(
-            tx, "DELETE FROM rollup WHERE rowid IN (SELECT rowid FROM rollup WHERE t+resolution_ms<=? LIMIT ?)", cut);
+        return delete_rollups(tx, upkeep);
     case 2:
         return delete_some(
             tx, "DELETE FROM segment WHERE id IN (SELECT id FROM segment WHERE t+max(resolution_ms,1)<=? LIMIT ?)",
@@ -220,8 +227,25 @@ static int phase_step(si__tx *tx, si__upkeep *upkeep) {
     }
 }
 
+/* Calls that nobody has any more go from time to time, sooner when there is too much. */
+static int sweep_step(si__tx *tx, si__upkeep *upkeep) {
+    int64_t pause_ms = upkeep->hurry ? upkeep->sweep_ms / 20 : upkeep->sweep_ms;
+    if (!upkeep->swept_ms) upkeep->swept_ms = tx->now_ms;
+    int between_rounds = upkeep->phase == 0 && upkeep->cut_ms == 0; /* else much of what goes is still there */
+    if (!upkeep->sweep && (!between_rounds || !upkeep->deleted || tx->now_ms - upkeep->swept_ms < pause_ms)) return 0;
+    if (!upkeep->sweep && !(upkeep->sweep = si__sweep_new(tx, upkeep->places))) return SI_ENOMEM;
+    int more = si__sweep_step(tx, upkeep->sweep);
+    if (more > 0) return more;
+    si__sweep_free(upkeep->sweep, tx->intern);
+    upkeep->sweep = NULL;
+    upkeep->swept_ms = tx->now_ms;
+    if (more == 0) upkeep->deleted = 0;
+    return more;
+}
+
 int si__upkeep_step(si__tx *tx, si__upkeep *upkeep) {
     int made = si__rollup_step(tx, upkeep->places, upkeep->grace_ms);
+    if (!made) made = sweep_step(tx, upkeep);
     if (made) return made;
     if (tx->now_ms < upkeep->next_ms) return 0;
     if (upkeep->phase == 0 && upkeep->cut_ms == 0) upkeep->cut_ms = cut_of(tx, upkeep);

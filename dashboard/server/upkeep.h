@@ -18,7 +18,10 @@ typedef struct si__upkeep {
     int64_t ledger_app; /* the same, of the ledger */
     uint8_t ledger_id[16];
     int ledger_steps;
-    uint64_t deleted; /* profiles, since calls that nobody has any more were last swept out */
+    int64_t sweep_ms;        /* at least so long between two sweeps; see sweep.h */
+    int64_t swept_ms;        /* when the last one ended */
+    uint64_t deleted;        /* profiles, since then */
+    struct si__sweep *sweep; /* under way; NULL: none */
     int phase;
     int hurry; /* there is too much: the next round follows at once */
 } si__upkeep;
