@@ -152,6 +152,32 @@ static void match(lua_thread *t, const uint16_t *loops, unsigned cap) {
     }
 }
 
+/*
+ * Functions of the standard library have no symbols in a stripped interpreter, and Lua's programmers know them by
+ * Lua's names. Learnt where the C functions on both stacks can be paired off.
+ */
+static lua_known_c *known_c(lua_thread *t, const lua_library *library, uint64_t pc, uint64_t *from) {
+    *from = si__lua_function_at(library, pc).from;
+    return *from ? &t->functions[(*from >> 4) % LUA_KNOWN_NAMES] : NULL;
+}
+
+static void learn_names(lua_thread *t, const lua_library *library, const uint64_t *pcs, unsigned count) {
+    unsigned boundaries = 0, functions = 0;
+    uint64_t from;
+    for (unsigned i = 0; i < count; i++) boundaries += (unsigned)is_boundary(library, pcs, i);
+    for (uint32_t i = 0; i < t->item_count; i++) functions += t->items[i].is_c;
+    if (boundaries != functions) return; /* a coroutine that has been resumed, or a stack that was cut */
+    uint32_t item = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (!is_boundary(library, pcs, i)) continue;
+        while (item < t->item_count && !t->items[item].is_c) item++;
+        if (item == t->item_count) return;
+        uint64_t name = t->items[item++].name;
+        lua_known_c *known = name && i > 0 ? known_c(t, library, pcs[i - 1] - (i > 1), &from) : NULL;
+        if (known && known->from != from) *known = (lua_known_c){from, name};
+    }
+}
+
 void si__lua_collect(lua_thread *t, const lua_attached *s, const uint64_t *structure, unsigned count) {
     uint16_t segment = 0;
     t->item_count = 0;
@@ -159,6 +185,7 @@ void si__lua_collect(lua_thread *t, const lua_attached *s, const uint64_t *struc
         list_coroutine(t, s->library, s->running[i], segment++);
     count_loops(s->library, structure, count, t->loops, LUA_DEPTH + 1);
     match(t, t->loops, LUA_DEPTH + 1);
+    learn_names(t, s->library, structure, count);
 }
 
 /* ---- Merging ---- */
@@ -178,6 +205,19 @@ static void put(merging *m, uint64_t pc) {
         m->cut = 1;
 }
 
+/* The ways of the coroutine library from one coroutine to the next say nothing. */
+static int is_followed(uint64_t pc) {
+    return pc > (uintptr_t)__start_si_lua_followed && pc <= (uintptr_t)__stop_si_lua_followed;
+}
+
+/* The C function that is called at boundary i. */
+static void put_name(lua_thread *t, merging *m, const lua_library *library, const uint64_t *pcs, unsigned i) {
+    uint64_t from, pc = i > 0 ? pcs[i - 1] - (i > 1) : 0;
+    if (i == 0 || is_followed(pc)) return;
+    const lua_known_c *known = known_c(t, library, pc, &from);
+    if (known && known->from == from) put(m, known->name);
+}
+
 /* The frames that activation `loop` runs, those of inner ones having been put already. 0: none. */
 static int put_row(const lua_thread *t, merging *m, int loop) {
     uint32_t i = m->next;
@@ -186,11 +226,6 @@ static int put_row(const lua_thread *t, merging *m, int loop) {
     for (; i < t->item_count && t->items[i].loop == loop; i++) put(m, t->items[i].name);
     m->next = i;
     return 1;
-}
-
-/* The ways of the coroutine library from one coroutine to the next say nothing. */
-static int is_followed(uint64_t pc) {
-    return pc > (uintptr_t)__start_si_lua_followed && pc <= (uintptr_t)__stop_si_lua_followed;
 }
 
 /*
@@ -214,6 +249,7 @@ unsigned si__lua_merge(lua_thread *t, const lua_library *library, uint64_t *pcs,
         if (is_boundary(library, pcs, i)) {
             if (row_end && is_followed(pcs[i - 1])) m.count = row_end;
             inside = 1;
+            put_name(t, &m, library, pcs, i);
         }
         if (!inside || !lua_in(library->core, pc)) put(&m, pcs[i]);
     }

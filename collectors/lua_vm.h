@@ -68,8 +68,9 @@ enum {
     LUA_STATES = 64,       /* attached states of one thread */
     LUA_DEPTH = 224,       /* coroutines that resumed one another; Lua allows 200 C calls in one another */
     LUA_ITEMS = 224,       /* Lua frames looked at */
+    LUA_DEEP = 8000,       /* Lua calls in one another; with more, only C frames are told */
     LUA_KNOWN_NAMES = 256, /* power of two */
-    LUA_WAITING_BYTES = 48 * 1024,
+    LUA_WAITING_BYTES = 12 * 1024,
     LUA_HOSTS = 8 /* coroutines of one state with count hooks of their own */
 };
 
@@ -166,6 +167,10 @@ typedef struct lua_known_name {
     char name[56];
 } lua_known_name;
 
+typedef struct lua_known_c { /* what Lua calls a C function */
+    uint64_t from, name;
+} lua_known_c;
+
 typedef struct lua_thread {
     _Atomic(lua_attached *) states[LUA_STATES];
     _Atomic uint32_t busy; /* 1: this thread is in here already */
@@ -179,7 +184,8 @@ typedef struct lua_thread {
     lua_item items[LUA_ITEMS];
     uint64_t structure[SI__FRAMES_MAX], merged[SI__FRAMES_MAX];
     lua_known_name names[LUA_KNOWN_NAMES];
-    char waiting[LUA_WAITING_BYTES];
+    lua_known_c functions[LUA_KNOWN_NAMES];
+    _Alignas(8) char waiting[LUA_WAITING_BYTES];
 } lua_thread;
 
 extern __thread lua_thread *si__lua_here __attribute__((tls_model("initial-exec")));
@@ -212,7 +218,7 @@ unsigned si__lua_merge(lua_thread *t, const lua_library *library, uint64_t *pcs,
 
 /* ---- Samples that wait (lua_wait.c); the caller has set `busy` ---- */
 
-int si__lua_wait(lua_thread *t, lua_attached *s, const si__interpreted *sample); /* 1: waits; 0: no room */
+int si__lua_wait(lua_thread *t, lua_attached *s, const si__interpreted *sample); /* 1: waits; 0: no room, or too deep */
 
 /* Writes them with their Lua frames; the state is whole. own: by the C stack of each, for a coroutine that has just
    been left; else by the C stack of this moment. */

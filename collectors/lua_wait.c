@@ -86,8 +86,9 @@ static void put_back(lua_attached *s, lua_State *L) {
     if (!host || l->lua_gethook(L) != hook) return; /* the host has set one meanwhile */
     if (is_mediated(host)) {
         host->chunk = host->count / COUNT_PARTS + 1;
-        if (host->chunk > host->left) host->chunk = host->left > 0 ? host->left : 1;
-        l->lua_sethook(L, hook, host->mask, host->chunk);
+        /* Setting a hook goes through all frames of the coroutine: only after a tick. */
+        if (l->lua_gethookcount(L) != host->chunk || l->lua_gethookmask(L) != host->mask)
+            l->lua_sethook(L, hook, host->mask, host->chunk);
         return;
     }
     host->L = NULL; /* the rest stays, for a coroutine that has inherited our hook */
@@ -110,7 +111,24 @@ void si__lua_unhook_all(lua_attached *s) {
 
 /* ---- Waiting ---- */
 
-int si__lua_wait(lua_thread *t, lua_attached *s, const si__interpreted *sample) {
+/* A long call into Lua's core is found in few places, again and again: the same stack once more counts there. */
+static int joins_another(lua_thread *t, const si__interpreted *sample) {
+    const si__event *event = sample->event;
+    if (sample->type != SI__EVENT_CPU) return 0;
+    for (uint32_t at = 0; at < t->waiting_bytes;) {
+        lua_waiting *w = (void *)(t->waiting + at);
+        if (w->type == SI__EVENT_CPU && w->frames == event->frame_count &&
+            memcmp(w + 1, si__event_pcs(sample->event), w->frames * 8u) == 0) {
+            w->value += event->value;
+            w->count += event->count;
+            return 1;
+        }
+        at += w->bytes;
+    }
+    return 0;
+}
+
+static int add(lua_thread *t, const si__interpreted *sample) {
     const si__event *event = sample->event;
     uint32_t bytes = (uint32_t)(sizeof(lua_waiting) + event->frame_count * 8u + ((sample->text_bytes + 7) & ~7u));
     if (bytes > LUA_WAITING_BYTES - t->waiting_bytes) return 0;
@@ -128,9 +146,17 @@ int si__lua_wait(lua_thread *t, lua_attached *s, const si__interpreted *sample) 
     memcpy(at + sizeof waiting, si__event_pcs(sample->event), event->frame_count * 8u);
     if (sample->text_bytes) memcpy(at + sizeof waiting + event->frame_count * 8u, sample->text, sample->text_bytes);
     t->waiting_bytes += bytes;
+    return 1;
+}
+
+int si__lua_wait(lua_thread *t, lua_attached *s, const si__interpreted *sample) {
+    lua_Debug deep;
+    /* lua_sethook goes through all of the coroutine's frames, and this as safely. */
+    if (s->library->lua_getstack(lua_current(s), LUA_DEEP, &deep)) return 0;
+    if (!joins_another(t, sample) && !add(t, sample)) return 0;
     lua_State *L = lua_current(s);
     if (t->hooked && t->hooked != L) si__lua_unhook(t);
-    if (!t->hooked || s->library->lua_gethook(L) != hook) ask(s, L);
+    ask(s, L); /* again, too: a tick in the middle of Lua's own counting down makes it miss the 1 */
     t->hooked = L;
     t->hooked_state = s;
     return 1;

@@ -12,14 +12,22 @@
 
 #define RUNTIME_TYPE "si.runtime"
 #define SEGMENT_TYPE "si.segment"
+#define CALL_TYPE "si.call"
+#define HANDLED_TYPE "si.handled"
 
 typedef struct lua_segment {
     si_segment segment;
     int running;
 } lua_segment;
 
+typedef struct lua_call_measured { /* an outgoing call, or a request that is being handled */
+    si_call call;
+    int running;
+} lua_call_measured;
+
 /***
-Observes a Lua program: opens the runtime, measures segments, records errors, sets metrics.
+Observes a Lua program: profiles it with its Lua functions, opens the runtime, measures segments, records errors, sets
+metrics.
 @module si
 @usage
   local si = require "si"
@@ -165,9 +173,9 @@ static int segment_stop(lua_State *L) {
 /* Everything above the segment's object, which is at 3, was returned by the function. [-0, +*, e] */
 static int segment_returned(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    lua_pushcfunction(L, segment_stop);
-    lua_pushvalue(L, 3);
-    lua_call(L, 1, 0);
+    lua_segment *measured = lua_touserdata(L, 3);
+    if (measured->running) si_segment_stop(&measured->segment);
+    measured->running = 0;
     return lua_gettop(L) - 3;
 }
 
@@ -205,6 +213,153 @@ static int module_segment(lua_State *L) {
     measured->running = 1;
     lua_callk(L, arguments, LUA_MULTRET, 0, segment_returned);
     return segment_returned(L, LUA_OK, 0);
+}
+
+/* ---- Calls ---- */
+
+/* Stops once; also __gc and __close. [-0, +0, e] */
+static int call_stop(lua_State *L) {
+    lua_call_measured *measured = luaL_checkudata(L, 1, CALL_TYPE);
+    if (measured->running) si_call_stop(&measured->call);
+    measured->running = 0;
+    return 0;
+}
+
+/* [-0, +*, e] */
+static int call_returned(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    lua_call_measured *measured = lua_touserdata(L, 4);
+    if (measured->running) si_call_stop(&measured->call);
+    measured->running = 0;
+    return lua_gettop(L) - 4;
+}
+
+/***
+Measures an outgoing call, as `segment` does a segment: with a function, which is called, or without.
+@function call
+@tparam string kind `http`, `sql`, `cache`, `document` or `other`
+@tparam string what the call without its values, such as `SELECT FROM orders`; at most 95 bytes are kept
+@tparam[opt] function body may yield
+@param[opt] ... for body
+@return what body returns, or an object with `stop()`
+@usage local rows = si.call("sql", "SELECT FROM orders", query, db, id)
+*/
+/* [-0, +*, e] */
+static int module_call(lua_State *L) {
+    static const char *const kinds[] = {"http", "sql", "cache", "document", "other", NULL};
+    si_call_kind kind = (si_call_kind)(luaL_checkoption(L, 1, NULL, kinds) + 1);
+    const char *what = luaL_checkstring(L, 2);
+    int with_body = !lua_isnoneornil(L, 3);
+    if (with_body) luaL_checktype(L, 3, LUA_TFUNCTION);
+    lua_call_measured *measured = lua_newuserdatauv(L, sizeof *measured, 0);
+    measured->running = 0;
+    luaL_setmetatable(L, CALL_TYPE);
+    if (!with_body) {
+        si_call_start(&measured->call, kind, what);
+        measured->running = 1;
+        return 1;
+    }
+    lua_insert(L, 4); /* kind, what, body, object, arguments... */
+    lua_toclose(L, 4);
+    int arguments = lua_gettop(L) - 4;
+    lua_pushvalue(L, 3);
+    lua_insert(L, 5);
+    si_call_start(&measured->call, kind, what);
+    measured->running = 1;
+    lua_callk(L, arguments, LUA_MULTRET, 0, call_returned);
+    return call_returned(L, LUA_OK, 0);
+}
+
+/* ---- Handlers ---- */
+
+static void handled(lua_call_measured *measured, int status) {
+    if (measured->running) si_handler_stop(&measured->call, status);
+    measured->running = 0;
+}
+
+/* Not stopped before: its coroutine was closed or forgotten. [-0, +0, e] */
+static int handler_dropped(lua_State *L) {
+    handled(luaL_checkudata(L, 1, HANDLED_TYPE), 499);
+    return 0;
+}
+
+/* The object is at 1, the message handler at 2; what is above was returned, or is the error. [-0, +*, e] */
+static int handler_returned(lua_State *L, int outcome, lua_KContext context) {
+    (void)context;
+    lua_call_measured *measured = lua_touserdata(L, 1);
+    if (outcome != LUA_OK && outcome != LUA_YIELD) {
+        handled(measured, 500);
+        return lua_error(L);
+    }
+    lua_Integer status = lua_isinteger(L, 3) ? lua_tointeger(L, 3) : 200;
+    handled(measured, status >= 100 && status <= 599 ? (int)status : 200);
+    return lua_gettop(L) - 2;
+}
+
+/* What si.handler returns; upvalues: pattern, function. [-0, +*, e] */
+static int handler_called(lua_State *L) {
+    int arguments = lua_gettop(L);
+    luaL_checkstack(L, 8, NULL);
+    lua_call_measured *measured = lua_newuserdatauv(L, sizeof *measured, 0);
+    measured->running = 0;
+    luaL_setmetatable(L, HANDLED_TYPE);
+    lua_insert(L, 1);
+    lua_toclose(L, 1);
+    lua_pushcfunction(L, si_lua_error);
+    lua_insert(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_insert(L, 3);
+    si_handler_start(&measured->call, lua_tostring(L, lua_upvalueindex(1)));
+    measured->running = 1;
+    int outcome = lua_pcallk(L, arguments, LUA_MULTRET, 2, 0, handler_returned);
+    return handler_returned(L, outcome, 0);
+}
+
+/***
+Wraps a function that handles requests: every call of it is measured under the pattern. An integer from 100 to 599 that
+it returns first is the HTTP status, else it is 200; an error is recorded with its Lua stack, counts as status 500, and
+is raised again as it is.
+@function handler
+@tparam string pattern the route, such as `GET /orders/:id`, not the path; at most 95 bytes are kept
+@tparam function body may yield
+@treturn function to be called instead of body
+@usage routes["GET /orders/:id"] = si.handler("GET /orders/:id", show_order)
+*/
+/* [-0, +1, e] */
+static int module_handler(lua_State *L) {
+    luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    lua_pushcclosure(L, handler_called, 2);
+    return 1;
+}
+
+/* ---- Errors ---- */
+
+/* The message handler is at 1; what is above was returned, or is the error. [-0, +*, e] */
+static int pcall_returned(lua_State *L, int outcome, lua_KContext context) {
+    (void)context;
+    lua_pushboolean(L, outcome == LUA_OK || outcome == LUA_YIELD);
+    lua_replace(L, 1);
+    return lua_gettop(L);
+}
+
+/***
+Calls a function as `pcall` does. An error is recorded too, with the Lua stack where it was raised, in a group for that
+place. For the outermost calls of a program: errors that its work consists of would all be counted.
+@function pcall
+@tparam function body may yield
+@param[opt] ... for body
+@return true and what body returns; or false and the error
+@usage local ok, why = si.pcall(serve, connection)
+*/
+/* [-0, +*, e] */
+static int module_pcall(lua_State *L) {
+    luaL_checkany(L, 1);
+    lua_pushcfunction(L, si_lua_error);
+    lua_insert(L, 1);
+    int outcome = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, pcall_returned);
+    return pcall_returned(L, outcome, 0);
 }
 
 /***
@@ -251,6 +406,34 @@ static int module_counter(lua_State *L) {
 }
 
 /***
+Profiles the running Lua state: its functions appear in CPU, heap and wait stacks. `require "si"` has done so; to be
+called again when another thread runs the state from now on.
+@function attach
+@treturn boolean true; or nil and why not
+*/
+/* [-0, +1|2, m] */
+static int module_attach(lua_State *L) {
+    if (SI_LUA_ATTACH(NULL, L) == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    luaL_pushfail(L);
+    lua_pushstring(L, si_lua_reason());
+    return 2;
+}
+
+/***
+Ends what `attach` began: the coroutine library and hooks are as they were.
+@function detach
+@treturn boolean whether the state was attached
+*/
+/* [-0, +1, m] */
+static int module_detach(lua_State *L) {
+    lua_pushboolean(L, si_lua_detach(L) == 0);
+    return 1;
+}
+
+/***
 Closes a runtime: the same as `runtime:close`.
 @function close
 @tparam runtime runtime
@@ -276,14 +459,28 @@ SI_API int luaopen_si(lua_State *L);
 
 /* [-0, +1, e] */
 int luaopen_si(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"open", module_open},   {"close", runtime_close},    {"segment", module_segment}, {"error", module_error},
-        {"gauge", module_gauge}, {"counter", module_counter}, {"_VERSION", NULL},          {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"open", module_open},
+                                         {"close", runtime_close},
+                                         {"segment", module_segment},
+                                         {"call", module_call},
+                                         {"handler", module_handler},
+                                         {"pcall", module_pcall},
+                                         {"error", module_error},
+                                         {"gauge", module_gauge},
+                                         {"counter", module_counter},
+                                         {"attach", module_attach},
+                                         {"detach", module_detach},
+                                         {"_VERSION", NULL},
+                                         {NULL, NULL}};
     static const luaL_Reg runtime_methods[] = {{"close", runtime_close}, {"flush", runtime_flush}, {NULL, NULL}};
     static const luaL_Reg segment_methods[] = {{"stop", segment_stop}, {NULL, NULL}};
+    static const luaL_Reg call_methods[] = {{"stop", call_stop}, {NULL, NULL}}, none[] = {{NULL, NULL}};
     luaL_checkversion(L);
     make_type(L, RUNTIME_TYPE, runtime_methods, runtime_release);
     make_type(L, SEGMENT_TYPE, segment_methods, segment_stop);
+    make_type(L, CALL_TYPE, call_methods, call_stop);
+    make_type(L, HANDLED_TYPE, none, handler_dropped);
+    SI_LUA_ATTACH(NULL, L); /* where that is not possible, the rest works; si.attach says why */
     luaL_newlib(L, functions);
     lua_pushstring(L, si_version());
     lua_setfield(L, -2, "_VERSION");

@@ -214,17 +214,16 @@ struct lua_State;
  * Functions of the host's Lua library: libsi carries a Lua of its own, hidden, and must never mix the two up.
  * SI_LUA_ATTACH fills it in; only a program that loads Lua by hand does so itself.
  */
+/* clang-format off */
 #define SI_LUA_FUNCTIONS(X)                                                                                            \
-    X(lua_version)                                                                                                     \
-    X(lua_sethook)                                                                                                     \
-    X(lua_gethook) X(lua_gethookmask) X(lua_gethookcount) X(lua_getstack) X(lua_getinfo) X(lua_gc) X(lua_status)       \
-        X(lua_gettop) X(lua_settop) X(lua_rotate) X(lua_pushvalue) X(lua_checkstack) X(lua_xmove) X(lua_type)          \
-            X(lua_typename) X(lua_tolstring) X(lua_touserdata) X(lua_tothread) X(lua_tocfunction) X(lua_toboolean)     \
-                X(lua_pushinteger) X(lua_pushstring) X(lua_pushlightuserdata) X(lua_pushcclosure) X(lua_newuserdatauv) \
-                    X(lua_createtable) X(lua_setmetatable) X(lua_getfield) X(lua_setfield) X(lua_rawgetp)              \
-                        X(lua_rawsetp) X(lua_rawgeti) X(lua_newthread) X(lua_resume) X(lua_resetthread) X(lua_load)    \
-                            X(lua_callk) X(lua_pcallk) X(lua_error) X(lua_concat) X(lua_atpanic) X(luaL_where)         \
-                                X(luaL_traceback) X(luaL_checkversion_)
+    X(lua_version) X(lua_sethook) X(lua_gethook) X(lua_gethookmask) X(lua_gethookcount) X(lua_getstack) X(lua_getinfo) \
+    X(lua_gc) X(lua_status) X(lua_gettop) X(lua_settop) X(lua_rotate) X(lua_pushvalue) X(lua_checkstack) X(lua_xmove)  \
+    X(lua_type) X(lua_typename) X(lua_tolstring) X(lua_touserdata) X(lua_tothread) X(lua_tocfunction) X(lua_toboolean) \
+    X(lua_pushinteger) X(lua_pushstring) X(lua_pushlightuserdata) X(lua_pushcclosure) X(lua_newuserdatauv)             \
+    X(lua_createtable) X(lua_setmetatable) X(lua_getfield) X(lua_setfield) X(lua_rawgetp) X(lua_rawsetp)               \
+    X(lua_rawgeti) X(lua_newthread) X(lua_resume) X(lua_resetthread) X(lua_load) X(lua_callk) X(lua_pcallk)            \
+    X(lua_error) X(lua_concat) X(lua_atpanic) X(luaL_where) X(luaL_traceback) X(luaL_checkversion_)
+/* clang-format on */
 #define SI_LUA_FIELD_(name) void (*name)(void);
 typedef struct si_lua_functions {
     size_t size;        /* sizeof(si_lua_functions) of the caller's header */

@@ -21,6 +21,8 @@
 #include "sampled.h"
 #include "si/si.h"
 
+static void (*const not_every_test_waits)(long) __attribute__((unused)) = pause_ms;
+
 /* ---- What arrived ---- */
 
 typedef struct lua_stack_seen {
@@ -79,6 +81,7 @@ static void note(void *arg, const si__drained_event *event) {
 }
 
 static void forget_seen(void) {
+    si__drain_events(drain, note, NULL);
     seen_count = 0;
     seen_ns = seen_events = 0;
 }
@@ -133,7 +136,7 @@ static lua_State *new_state(void) {
     return L;
 }
 
-static lua_State *attached_state(void) {
+__attribute__((unused)) static lua_State *attached_state(void) {
     lua_State *L = new_state();
     assert_int_equal(SI_LUA_ATTACH(NULL, L), 0);
     return L;
