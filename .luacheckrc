@@ -3,7 +3,7 @@ std = "lua54"
 max_line_length = 150
 
 local words = {
-  "cadence", "rule", "metric", "metrics", "profiles", "callsites", "segments", "errors", "profile", "segment", "route", "inhibit",
+  "cadence", "rule", "metric", "metrics", "profiles", "callsites", "segments", "errors", "profile", "segment", "route", "inhibit", "slo",
 }
 local allowed = {
   "assert", "error", "ipairs", "math", "next", "pairs", "pcall", "print", "rawequal", "rawlen", "select", "setmetatable", "string",

@@ -1,3 +1,4 @@
+-- luacheck: globals collectd
 -- The same three kinds of rule as bench/rules_set/bench.lua, written for collectd's Lua plugin, which brings no windows of its own. As careful as
 -- ours: a baseline is sorted once a minute, a trend is fitted when one of its stretches ends. Each call is ten seconds of life.
 

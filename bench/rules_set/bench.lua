@@ -1,3 +1,4 @@
+-- luacheck: read globals rule metrics callsites
 -- What ./dev bench rules evaluates, beside the defaults: three kinds of rule over 1,000 series, every ten seconds.
 
 rule "bench_threshold" {

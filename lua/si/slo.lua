@@ -31,7 +31,7 @@ local severities = { critical = true, warning = true, info = true }
 --- Checks one { factor, long, short, severity }; nil and why not.
 local function check_burn(b)
   local factor, long, short, severity = b[1], b[2], b[3], b[4] or "critical"
-  if type(factor) ~= "number" or not (factor > 0) or factor == math.huge then return nil, "its first value is a factor above 0" end
+  if type(factor) ~= "number" or factor ~= factor or factor <= 0 or factor == math.huge then return nil, "its first value is a factor above 0" end
   if type(long) ~= "string" or type(short) ~= "string" then return nil, 'its second and third values are windows, such as "1h" and "5m"' end
   local long_ms, why = core.duration(long)
   local short_ms, why_short = core.duration(short)
@@ -46,7 +46,7 @@ local function compile(name, o, b)
   local budget, below, failed = 1 - o.target, o.good.below, o.good.failed == false
   local function burn(s, window)
     local calls = s:calls(window)
-    if not (calls >= o.min_calls) then return 0 end
+    if calls ~= calls or calls < o.min_calls then return 0 end
     local good = below and s:good(window, below) or calls
     if failed then good = good - s:errors(window) end
     if good < 0 then good = 0 end
