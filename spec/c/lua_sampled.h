@@ -87,7 +87,7 @@ static void forget_seen(void) {
 }
 
 /* CPU time of stacks that hold `part`. */
-static uint64_t ns_of(const char *part) {
+__attribute__((unused)) static uint64_t ns_of(const char *part) {
     uint64_t sum = 0;
     for (size_t i = 0; i < seen_count; i++)
         if (seen[i].type == SI__EVENT_CPU && strstr(seen[i].text, part)) sum += seen[i].value_ns;

@@ -219,6 +219,9 @@ static void everything_at_once(void **state) {
     si__drain_events(drain, note_allocation, NULL);
     si__drain_counts counts;
     si__drain_counts_get(drain, &counts);
+    uint64_t with_lua = 0; /* of a deep stack, only the leaf's functions are told */
+    for (size_t j = 0; j < seen_count; j++)
+        if (seen[j].type == SI__EVENT_CPU && seen[j].text[0]) with_lua += seen[j].value_ns;
     print_message(
         "%.0f rounds, %lu samples, ratio %.4f, dropped %lu, %.3f with Lua frames; %lu of %lu allocations, %.3f\n",
         rounds, seen_events, (double)seen_ns / used, counts.dropped, (double)with_lua / (double)seen_ns, in_core,
