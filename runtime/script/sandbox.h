@@ -18,7 +18,11 @@
 #define SI__SANDBOX_MEMORY_BYTES (16u << 20)
 #define SI__SANDBOX_OBJECT_BYTES ((2u << 20) + 4096) /* longest text, whatever made it */
 #define SI__SANDBOX_LONG_BYTES (16u << 10) /* with texts of this length around, single instructions may be slow */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SI__SANDBOX_CALL_NS (250 * (int64_t)1000000) /* a sanitized program takes ten times as long for the same */
+#else
 #define SI__SANDBOX_CALL_NS (25 * (int64_t)1000000)
+#endif
 #define SI__SANDBOX_STRING_BYTES (1u << 20) /* longest subject or result of a string function */
 #define SI__SANDBOX_TABLE_ITEMS 100000      /* longest range of a table function */
 #define SI__SANDBOX_PATTERN_STEPS 200000    /* of one match */

@@ -70,6 +70,11 @@ static int drop(void **state) {
     return 0;
 }
 
+static void on_log(void *arg, int level, const char *message) {
+    (void)arg;
+    if (level >= SI_LOG_WARN) print_error("%s\n", message); /* none is expected: it says why when a test fails */
+}
+
 static void on_alert(void *arg, int64_t at_ms, const si__alert *alert) {
     world *w = arg;
     size_t n = strlen(w->seen);
@@ -108,6 +113,7 @@ static void recorded_days_are_judged_again(void **state) {
                          .from_ms = T0 + 60 * MINUTE,
                          .to_ms = T0 + DAYS * 1440 * MINUTE,
                          .arg = w,
+                         .log = on_log,
                          .on_alert = on_alert,
                          .on_notify = on_notify};
     uint64_t generation = si__history_generation(w->history);
