@@ -160,9 +160,9 @@ static void limit(const si__sampler *s, si__rates *rates) {
     rates->call_ns *= slower;
     if (s->forced_hz > 0) {
         if (rates->cpu_hz < s->forced_hz) rates->cpu_hz = s->forced_hz;
-        rates->heap_bytes = finer(rates->heap_bytes, usual_heap_bytes);
-        rates->wait_ns = finer(rates->wait_ns, usual_wait_ns);
-        rates->call_ns = finer(rates->call_ns, usual_wait_ns);
+        rates->heap_bytes = finer(rates->heap_bytes, SI__FORCED_HEAP_BYTES);
+        rates->wait_ns = finer(rates->wait_ns, SI__FORCED_WAIT_NS);
+        rates->call_ns = finer(rates->call_ns, SI__FORCED_WAIT_NS);
     }
     if (rates->cpu_hz > max_hz) rates->cpu_hz = max_hz;
 }

@@ -29,8 +29,10 @@ void si__sampler_free(si__sampler *sampler);
 void si__sampler_cadence(si__sampler *sampler, const si__cadence *cadence);
 void si__sampler_auto(si__sampler *sampler, int on); /* 0: the cadence does not sample by itself */
 
-/* At least these from now on, and whatever the governor says: hz of CPU, and every other sampler at its usual mean. 0:
-   no such wish. */
+enum { SI__FORCED_HEAP_BYTES = 64 * 1024, SI__FORCED_WAIT_NS = 1000000 };
+
+/* At least these from now on, and whatever the governor says: hz of CPU, and every other sampler at the means above,
+   finer than usual: whoever asks for files wants true totals. 0: no such wish. */
 void si__sampler_force(si__sampler *sampler, double cpu_hz);
 
 /* A profile by hand; ends by itself after 60 s. 0 or SI_ESTATE (it is that way already). */

@@ -32,11 +32,14 @@ static const char shared_help[] = "      --rules DIR        rule files that repl
 static const char run_help[] =
     "Usage: si run [OPTIONS] [--] PROGRAM [ARG...]\n"
     "\n"
-    "Starts PROGRAM observed: CPU profile of all its threads and child processes, process and host metrics.\n"
+    "Starts PROGRAM observed: CPU, heap, lock, network, system and channel profiles of all its threads and child\n"
+    "processes, calls of HTTP and database clients, crashes, process and host metrics.\n"
     "Its output, signals and exit code are its own.\n"
     "\n"
-    "      --folded DIR       write DIR/cpu.folded at the end: one line a stack, microseconds of CPU\n"
-    "      --pprof DIR        write DIR/cpu.pb.gz at the end: pprof, with lines and build ids\n"
+    "      --folded DIR       write DIR/cpu.folded, heap.folded, alloc.folded, lock.folded, network.folded,\n"
+    "                         system.folded, channel.folded at the end (one line a stack; microseconds, or bytes), and\n"
+    "                         errors.txt when something went wrong\n"
+    "      --pprof DIR        write DIR/cpu.pb.gz and so on at the end: pprof, with lines and build ids; errors.txt\n"
     "      --hz N             CPU samples per second of CPU time and thread, for the whole run (1 to 1000)\n";
 
 static const char sidecar_help[] =

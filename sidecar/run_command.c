@@ -12,7 +12,9 @@
 #include <uv.h>
 
 #include "../collectors/collector.h"
+#include "../collectors/native/hello.h"
 #include "../runtime/agent.h"
+#include "../runtime/sampler.h"
 #include "../runtime/settings.h"
 #include "arguments.h"
 #include "child.h"
@@ -171,9 +173,20 @@ static int is_the_programs(int negative_errno) {
            negative_errno == -ENOTDIR || negative_errno == -E2BIG || negative_errno == -ELOOP;
 }
 
+/* Probes that are not connected yet, as of children, begin with these. */
+static void set_first_rates(void) {
+    char text[24];
+    snprintf(text, sizeof text, "%d", SI__FORCED_HEAP_BYTES);
+    setenv(SI__PROBE_HEAP_BYTES_VARIABLE, text, 1);
+    snprintf(text, sizeof text, "%d", SI__FORCED_WAIT_NS);
+    setenv(SI__PROBE_WAIT_NS_VARIABLE, text, 1);
+    setenv(SI__PROBE_CALL_NS_VARIABLE, text, 1);
+}
+
 static int start(run *r) {
     char error[256] = "", probe_path[4096];
     const int files = r->args.folded_dir || r->args.pprof_dir;
+    if (files) set_first_rates();
     const si__agent_options options = {.settings = r->settings,
                                        .collectors = si__collectors,
                                        .force_cpu_hz = r->args.hz > 0 ? r->args.hz
