@@ -99,7 +99,7 @@ static void stop(void) {
 static int start(char *reason, size_t reason_bytes) {
     (void)reason;
     (void)reason_bytes;
-    si__coarse_clock_find();
+    si__waiter_prepare();
     retune();
     return 0;
 }

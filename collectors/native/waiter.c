@@ -33,10 +33,19 @@ static int is_this_thread(int32_t tid) {
     return si__sandboxed() || tid == (int32_t)syscall(SYS_gettid);
 }
 
+static void thread_ends(void) {
+    si__waiter_self.ended = si__owner_region();
+}
+
+void si__waiter_prepare(void) {
+    si__coarse_clock_find();
+    si__threads_at_end(thread_ends);
+}
+
 si__waiter *si__waiter_find(si__region *region) {
     si__waiter *self = &si__waiter_self;
     si__thread *thread = si__thread_self();
-    if (!thread && self->slot && self->region == region) return NULL; /* it has ended; these are its last destructors */
+    if (self->ended == region) return NULL; /* these are its last destructors: no slot is claimed for them */
     si__slot *slot = thread ? thread->slot : si__thread_slot();
     if (!slot || atomic_load_explicit(&slot->state, memory_order_relaxed) != SI__SLOT_LIVE) return NULL;
     uint32_t index = (uint32_t)(slot - si__region_slot(region, 0));

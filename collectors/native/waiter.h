@@ -27,11 +27,15 @@ typedef struct si__waiter {
     uint32_t calls; /* by descriptor: now and then the remembered kind is checked */
     uintptr_t
         resolver; /* frame of a call that makes hooked calls itself (getaddrinfo): those are part of it; 0: none */
-    const void *caller; /* of a lock's wrapper, on its way to the slow half */
+    const void *caller;      /* of a lock's wrapper, on its way to the slow half */
+    const si__region *ended; /* the thread ends: it has no place in this region any more */
     si__poisson poisson[SI__WAIT_CATEGORIES];
 } si__waiter;
 
 extern __thread si__waiter si__waiter_self __attribute__((tls_model("initial-exec")));
+
+/* Before the first wrapper runs: what the two collectors share. Opener's thread; idempotent. */
+void si__waiter_prepare(void);
 
 /* Looks whether this thread is observed, and where its place is. NULL: the real call is all there is to do. */
 si__waiter *si__waiter_find(si__region *region);
