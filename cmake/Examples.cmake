@@ -48,6 +48,7 @@ foreach(source ${SI_BENCH_SOURCES})
   target_link_libraries(${name} PRIVATE si_runtime gcc_s m)
   list(APPEND SI_BENCH_PROGRAMS ${name})
 endforeach()
+add_dependencies(heap_bench si si_probe) # it runs itself under `si run`
 set_target_properties(${SI_BENCH_PROGRAMS} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
 
 # ---- lua/si_module.c: `require "si"`. The interpreter that loads it brings Lua, so only its headers are used ----

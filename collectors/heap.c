@@ -30,7 +30,8 @@ enum {
     MEAN_BEFORE_REGION = 512 * 1024, /* until the region says another one */
     LIVE_EASY = SI__LIVE_COUNT / 2,  /* entries from which on samples become rarer */
     LIVE_STEP = SI__LIVE_COUNT / 16,
-    UNSAMPLED_BYTES = 16 * 1024
+    UNSAMPLED_BYTES = 16 * 1024,
+    EARLY_VISITS = 10000
 };
 
 static _Atomic int watching; /* 1: started; before, a preloaded probe's functions run already */
@@ -125,8 +126,11 @@ static void advance(si__heap_thread *self, const void *made, size_t bytes, const
 
 /* How far a thread may go without a visit. Where nothing is sampled, not so far that a beginning would be missed. */
 static uint64_t window_of(const si__heap_thread *self) {
-    if (self->cell != &self->own) return SI__HEAP_VISIT_BYTES;
-    return watching ? UNSAMPLED_BYTES : 1;
+    if (self->cell != &self->own) return self->window;
+    static _Atomic uint32_t
+        early; /* enough for what runs before us; then it is likely that we are not to start at all */
+    int soon = !watching && atomic_fetch_add_explicit(&early, 1, memory_order_relaxed) < EARLY_VISITS;
+    return soon ? 1 : UNSAMPLED_BYTES;
 }
 
 /* The slow half of a count: the thread's bytes since its last visit are known now, and how far it may go to the next.

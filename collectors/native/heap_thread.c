@@ -70,7 +70,13 @@ si__heap_cell *si__heap_visit(si__heap_thread *self) {
                           memory_order_relaxed);
     if (!slot) return cell;
     hand_in(region, index);
-    uint64_t now = si__now_ns(), last = atomic_load_explicit(&handed_in_ns, memory_order_relaxed);
+    uint64_t now = si__now_ns();
+    uint64_t window = now - self->seen_ns < SI__HEAP_VISIT_NS ? self->window * 2 : self->window / 2;
+    self->window = window < SI__HEAP_VISIT_MIN   ? SI__HEAP_VISIT_MIN
+                   : window < SI__HEAP_VISIT_MAX ? window
+                                                 : SI__HEAP_VISIT_MAX;
+    self->seen_ns = now;
+    uint64_t last = atomic_load_explicit(&handed_in_ns, memory_order_relaxed);
     if (now - last > HAND_IN_NS &&
         atomic_compare_exchange_strong_explicit(&handed_in_ns, &last, now, memory_order_relaxed, memory_order_relaxed))
         si__heap_hand_in(region);

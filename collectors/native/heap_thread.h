@@ -13,8 +13,10 @@
 #include "region.h"
 
 enum {
-    SI__HEAP_VISIT_BYTES = 256 * 1024, /* allocated between two visits of a thread, at most */
-    SI__HEAP_VISIT_FREES = 1024        /* releases, likewise */
+    SI__HEAP_VISIT_MIN = 64 * 1024,         /* bytes allocated between two visits of a thread, at most: so many, */
+    SI__HEAP_VISIT_MAX = 128 * 1024 * 1024, /* and up to this when they would come more often than every */
+    SI__HEAP_VISIT_NS = 5000000,
+    SI__HEAP_VISIT_FREES = 1024 /* releases, likewise */
 };
 
 /* All only grow. Written by the owner; read by whoever hands in. */
@@ -28,6 +30,8 @@ typedef struct si__heap_cell {
 typedef struct si__heap_thread {
     si__heap_cell *cell; /* never NULL: a new thread's first call finds a visit due */
     uint64_t seen;       /* cell->bytes at the last visit */
+    uint64_t seen_ns;    /* when that was */
+    uint64_t window;     /* bytes to the next one, at most */
     si__poisson poisson;
     uint32_t busy;  /* in a visit: calls of our own go straight through */
     uint32_t ended; /* the thread has given its slot back */

@@ -15,7 +15,7 @@ enum { SI__LIVE_FILTER_CELLS = 1 << 19 };
 
 /* ---- The probe's side ---- */
 
-/* Counts of entries by a hash of their address that keeps neighbours together. Wiped in a forked child, whose own live
+/* Counts of entries by a part of their address that keeps neighbours together. Wiped in a forked child, whose own live
    set starts empty. */
 typedef struct si__live_private {
     _Atomic uint8_t filter[SI__LIVE_FILTER_CELLS];
@@ -26,9 +26,9 @@ typedef struct si__live_private {
 
 extern si__live_private si__live_here __attribute__((visibility("hidden")));
 
+/* Allocators align to 16. Blocks that each start on a page share few cells, but they are few, too. */
 static inline uint32_t si__live_cell(uint64_t address) {
-    uint64_t unit = address >> 4; /* what allocators align to; pages fold in, for blocks that all start on one */
-    return (uint32_t)(unit ^ unit >> 8) & (SI__LIVE_FILTER_CELLS - 1);
+    return (uint32_t)(address >> 4) & (SI__LIVE_FILTER_CELLS - 1);
 }
 
 /* 0: `address` is surely not in the live set. One load. */
@@ -83,8 +83,9 @@ typedef struct si__heap_sums {
     uint64_t refused; /* samples that the live table had no room for: their bytes are not in the estimates */
 } si__heap_sums;
 
-/* Reads tallies and live table. Counts of this process are exact; those of another one lag by what its threads have not
-   handed in yet: at most 1,024 releases or 256 KiB of allocations a thread, and nothing of threads that have ended. */
+/* Reads tallies and live table. Counts of this process are exact. Those of another one lag by up to a second, and by
+   what a thread that rests since did after its last visit: at most 1,024 releases, or allocations of some milliseconds.
+   Threads that have ended have handed in everything. */
 void si__heap_sums_read(si__region *region, si__heap_sums *out);
 
 #endif
