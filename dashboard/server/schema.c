@@ -156,8 +156,8 @@ static const char *const migrations[] = {
     "CREATE INDEX profile_slot ON profile(app, type, start_ms/600000);"
     "DROP INDEX ledger_received;",
     /* 5: where the time of a segment went. The calls in its body are in use, as those of a profile's are. */
-    "ALTER TABLE segment ADD COLUMN body BLOB;"
-    "CREATE INDEX segment_body ON segment(app, name, t) WHERE length(body)>0;",
+    ("ALTER TABLE segment ADD COLUMN body BLOB;"
+     "CREATE INDEX segment_body ON segment(app, name, t) WHERE length(body)>0;"),
 };
 
 #define QUICK_CHECK_BYTES ((int64_t)4 << 30)
