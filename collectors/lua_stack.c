@@ -1,7 +1,7 @@
 /*
  * Lua frames between C frames. Runs on a host thread: in Lua's hook, in calls of ours, or in the tick's handler while
  * a C function that Lua called runs; then nothing of Lua is half done (lua_shape.quiet), and lua_getstack and
- * lua_getinfo("nSl") only read.
+ * lua_getinfo("nSlu") only read.
  *
  * One activation of the interpreter's loop on the C stack runs a row of Lua functions that called one another; a C
  * function, a metamethod or an iterator begins another activation. A coroutine that goes on after a yield runs all of
@@ -72,7 +72,10 @@ static void append_place(lua_known_name *known, size_t *at, const lua_Debug *ar)
 /* A function has many names or none, by how it was called; the first that was seen is kept, so that stacks of the same
    function are equal. Where it was defined stands for a name until there is one. */
 static const char *function_name(lua_thread *t, const lua_Debug *ar) {
-    uint64_t key = hash_of(ar->short_src, 0xcbf29ce484222325ull + (uint64_t)ar->linedefined * 31) ^
+    /* Functions of one line are told apart by what they take. */
+    uint64_t shape = (uint64_t)(uint32_t)ar->linedefined << 32 | (uint64_t)(ar->lastlinedefined & 0xffff) << 16 |
+                     (uint64_t)ar->nups << 8 | ar->nparams;
+    uint64_t key = hash_of(ar->short_src, 0xcbf29ce484222325ull + shape * 31) ^
                    (uint64_t)(uintptr_t)ar->source * 0x9e3779b97f4a7c15ull;
     lua_known_name *known = &t->names[(key >> 24) % LUA_KNOWN_NAMES];
     int named = ar->name && ar->namewhat[0] && ar->namewhat[0] != 'f'; /* not "for iterator" */
@@ -103,7 +106,7 @@ static uint64_t name_of(lua_thread *t, const lua_Debug *ar) {
 static void list_coroutine(lua_thread *t, const lua_library *library, lua_State *L, uint16_t segment) {
     lua_Debug ar;
     for (int level = 0; t->item_count < LUA_ITEMS && library->lua_getstack(L, level, &ar); level++) {
-        if (!library->lua_getinfo(L, "nSl", &ar)) continue;
+        if (!library->lua_getinfo(L, "nSlu", &ar)) continue;
         lua_item *item = &t->items[t->item_count++];
         item->name = name_of(t, &ar);
         item->segment = segment;
