@@ -37,14 +37,12 @@ static inline int is_clock(clockid_t clock) {
     int si__wrap_##name parameters {                                                                                   \
         si__waiter *self = si__waiter_get();                                                                           \
         if (!self) return si__wait_real.name arguments;                                                                \
+        si__waiter_count(self, SI__WAIT_LOCK);                                                                         \
         if (usable) {                                                                                                  \
             int tried = si__wait_real.try(object);                                                                     \
-            if (__builtin_expect(tried != (busy), 1)) {                                                                \
-                si__waiter_count(self, SI__WAIT_LOCK);                                                                 \
-                return tried;                                                                                          \
-            }                                                                                                          \
+            if (__builtin_expect(tried != (busy), 1)) return tried;                                                    \
         }                                                                                                              \
-        self->caller = CALLER;                                                                                         \
+        si__waiter_self.caller = CALLER;                                                                               \
         return slow_##name arguments;                                                                                  \
     }
 SI__TRIED_CALLS(X)
@@ -53,13 +51,11 @@ SI__TRIED_CALLS(X)
 #define X(name, usable, parameters, arguments)                                                                         \
     int si__wrap_##name parameters {                                                                                   \
         si__wait wait = {.waiter = si__waiter_get()};                                                                  \
+        if (wait.waiter) si__waiter_count(wait.waiter, SI__WAIT_CHANNEL);                                              \
         if (wait.waiter && (usable)) {                                                                                 \
             int saved = errno;                                                                                         \
             pthread_testcancel();                                                                                      \
-            if (si__wait_real.sem_trywait(semaphore) == 0) {                                                           \
-                si__waiter_count(wait.waiter, SI__WAIT_CHANNEL);                                                       \
-                return 0;                                                                                              \
-            }                                                                                                          \
+            if (si__wait_real.sem_trywait(semaphore) == 0) return 0;                                                   \
             errno = saved;                                                                                             \
         }                                                                                                              \
         si__wait_begin(&wait, SI__CALL_##name, OBJECT(semaphore), CALLER);                                             \
@@ -73,6 +69,7 @@ SI__SEMAPHORE_CALLS(X)
 #define X(name, call, object, result, parameters, arguments)                                                           \
     result si__wrap_##name parameters {                                                                                \
         si__wait wait = {.waiter = si__waiter_get()};                                                                  \
+        if (wait.waiter) si__waiter_count(wait.waiter, SI__WAIT_LOCK);                                                 \
         si__wait_begin(&wait, SI__CALL_##call, OBJECT(object), CALLER);                                                \
         result rc = si__wait_real.name arguments;                                                                      \
         si__wait_end(&wait, SI__WAIT_LOCK);                                                                            \

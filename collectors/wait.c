@@ -30,6 +30,7 @@ si__wait_libc si__wait_real = {
 #define X(name, call, object, result, parameters, arguments)                                                           \
     result si__wrap_##name parameters {                                                                                \
         si__wait wait = {.waiter = si__waiter_get()};                                                                  \
+        if (wait.waiter) si__waiter_count(wait.waiter, SI__CATEGORY_OF_##call);                                        \
         si__wait_begin(&wait, SI__CALL_##call, (uint64_t)(object), CALLER);                                            \
         result rc = si__wait_real.name arguments;                                                                      \
         si__wait_end(&wait, SI__CATEGORY_OF_##call);                                                                   \
@@ -43,6 +44,7 @@ SI__WAITING_CALLS(X)
     result si__wrap_##name parameters {                                                                                \
         if (command != F_SETLKW && command != F_OFD_SETLKW) return si__wait_real.name arguments;                       \
         si__wait wait = {.waiter = si__waiter_get()};                                                                  \
+        if (wait.waiter) si__waiter_count(wait.waiter, SI__WAIT_SYSTEM);                                               \
         si__wait_begin(&wait, SI__CALL_##call, (uint64_t)fd, CALLER);                                                  \
         result rc = si__wait_real.name arguments;                                                                      \
         si__wait_end(&wait, SI__WAIT_SYSTEM);                                                                          \
@@ -56,7 +58,10 @@ int si__wrap_getaddrinfo(const char *host, const char *service, const struct add
     si__waiter *self = si__waiter_get();
     si__wait wait = {.waiter = self};
     si__wait_begin(&wait, SI__CALL_getaddrinfo, 0, CALLER);
-    if (self) self->resolver = (uintptr_t)__builtin_frame_address(0);
+    if (self) {
+        si__waiter_count(self, SI__WAIT_NETWORK);
+        self->resolver = (uintptr_t)__builtin_frame_address(0);
+    }
     int rc = si__wait_real.getaddrinfo(host, service, hints, out);
     si__waiter_self.resolver = 0;
     si__wait_end(&wait, SI__WAIT_NETWORK);

@@ -95,10 +95,11 @@ void si__wait_begin(si__wait *wait, si__wait_call call, uint64_t object, const v
 }
 
 /* A wait of a process that had no region when it began. */
-static void begin_late(si__wait *wait) {
+static void begin_late(si__wait *wait, unsigned category) {
     const si__thread *thread = si__thread_self();
     if (thread && !si__sandboxed() && is_this_thread(thread->tid) && si__probe_region_needed())
         wait->waiter = si__waiter_get();
+    if (wait->waiter) si__waiter_count(wait->waiter, category);
 }
 
 void si__wait_end(si__wait *wait, unsigned category) {
@@ -106,10 +107,7 @@ void si__wait_end(si__wait *wait, unsigned category) {
     int saved = errno;
     if (wait->waiter && !si__waiter_unpublish(wait->waiter)) return;
     uint64_t ns = si__now_ns() - wait->start_ns;
-    if (!wait->waiter && ns >= WORTH_A_REGION_NS) begin_late(wait);
-    if (wait->waiter) {
-        si__waiter_count(wait->waiter, category);
-        si__waiter_sample(wait, category, ns);
-    }
+    if (!wait->waiter && ns >= WORTH_A_REGION_NS) begin_late(wait, category);
+    if (wait->waiter) si__waiter_sample(wait, category, ns);
     errno = saved;
 }

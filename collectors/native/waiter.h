@@ -1,10 +1,10 @@
 /*
  * The probe's side of waiting: what every wrapper of lock.c and wait*.c does around the real call. Host threads.
  *
- * Before a call that may block, it is published what the thread waits in (si__wait_now). After it, the call is counted
- * (si__tallies), and its duration goes through the thread's Poisson sampler of the category; a sample point in it
- * becomes an event with the caller's stack. Nothing here allocates, takes a lock, uses a signal or changes errno, and
- * nothing has to be undone when a call does not return: a cancelled thread, a longjmp and an exception leave a
+ * A call is counted (si__tallies), and before one that may block it is published what the thread waits in
+ * (si__wait_now). After it, its duration goes through the thread's Poisson sampler of the category; a sample point in
+ * it becomes an event with the caller's stack. Nothing here allocates, takes a lock, uses a signal or changes errno,
+ * and nothing has to be undone when a call does not return: a cancelled thread, a longjmp and an exception leave a
  * published wait behind that the next one overwrites, and that the reader drops when the thread is gone.
  */
 #ifndef SI_NATIVE_WAITER_H
@@ -104,9 +104,10 @@ static inline unsigned si__waiter_kind(si__waiter *self, int fd) {
     return (unsigned)si__descriptor_kind(fd);
 }
 
-/* Calls that are made in order to wait: timed exactly. Also without a waiter, for si__wait_end_late. */
+/* Calls that are made in order to wait: timed exactly. Also without a waiter, for a process that gets a region
+   only because it waits. The caller has counted the call, if there is a waiter. */
 void si__wait_begin(si__wait *wait, si__wait_call call, uint64_t object, const void *caller);
-/* The duration that si__wait_begin started; counts the call. Keeps errno. */
+/* The duration that si__wait_begin started. Keeps errno. */
 void si__wait_end(si__wait *wait, unsigned category);
 
 #endif
