@@ -46,11 +46,12 @@ static void steps(sqlite3 *db) {
 }
 
 static void slow(sqlite3 *db) {
-    sqlite3_stmt *statement;
-    must(sqlite3_prepare_v2(db, "SELECT nap(?) FROM t LIMIT 2", -1, &statement, NULL) == SQLITE_OK);
+    sqlite3_stmt *statement = NULL;
     for (int i = 0; i < 20; i++) {
-        sqlite3_bind_int(statement, 1, 5 + i % 3);
         TIMED(SI__INSTRUMENT_CALL_SQL, "SELECT nap(?) FROM t LIMIT ?", 0, {
+            if (!statement) /* belongs to the first execution */
+                must(sqlite3_prepare_v2(db, "SELECT nap(?) FROM t LIMIT 2", -1, &statement, NULL) == SQLITE_OK);
+            sqlite3_bind_int(statement, 1, 5 + i % 3);
             while (sqlite3_step(statement) == SQLITE_ROW) {}
             sqlite3_reset(statement);
         });
