@@ -1,7 +1,7 @@
 /*
  * Reports a second that a dashboard acknowledges after fsync, and what they take in the store.
  *
- *   ingest_bench [--reports N] [--large N] [--connections N]     defaults: 5000 of an agent's shape, 14400 large, 64
+ *   ingest_bench [--reports N] [--large N] [--connections N]     defaults: 5000 of an agent's shape, 14400 large, 128
  *
  * Two shapes over real HTTP on loopback: what an agent with all samplers on sends (eight profiles of about 365
  * call-tree nodes, metrics, segments), and one profile of 490 stacks a report. Reports are made before the clock runs.
@@ -108,7 +108,7 @@ static unsigned number_after(int argc, char **argv, const char *name, unsigned f
 
 int main(int argc, char **argv) {
     unsigned reports = number_after(argc, argv, "--reports", 5000), large = number_after(argc, argv, "--large", 14400),
-             connections = number_after(argc, argv, "--connections", 64);
+             connections = number_after(argc, argv, "--connections", 128);
     if (sodium_init() < 0 || reports < 100 || large < 100 || !connections) return 2;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     printf(

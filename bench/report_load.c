@@ -18,7 +18,7 @@
 enum { CONNECTIONS_MOST = 512 };
 
 const report_shape report_shape_agent = {
-    .profiles = 8, .stacks = 40, .universe = 2000, .points = 12, .segments = 3, .sources = 100};
+    .profiles = 8, .stacks = 70, .universe = 2000, .points = 12, .segments = 3, .sources = 100};
 const report_shape report_shape_large = {
     .profiles = 1, .stacks = 490, .universe = 20000, .points = 0, .segments = 0, .sources = 10};
 
