@@ -173,7 +173,7 @@ describe('profiles', () => {
   });
 
   it('memory is told as what is in use, waits as time per second', async () => {
-    await open(APP + 'profiles/heap', 'keep_receipt');
+    await open(`${APP}profiles/heap?from=${now - 60 * MINUTE}&to=${now}`, 'keep_receipt');
     const heap = await api(`/profiles/tree?${here}&type=heap&from=${now - 60 * MINUTE}&to=${now}`);
     const shown = await page.locator('.profile-facts b').nth(1).textContent();
     assert.match(shown, /^\d+(\.\d+)? MiB$/);

@@ -43,7 +43,7 @@ function Legend({tree, measure}: {tree: CallTree; measure: Measure}) {
     return (
       <div class="legend">
         <span><i class="swatch d-more" />more than before</span><span><i class="swatch d-less" />less</span><span><i class="swatch d-same" />unchanged</span>
-        <span class="muted">{measure.absolute ? 'amounts compared' : 'shares compared: the windows differ in length'}</span>
+        <span class="muted">{measure.absolute ? 'amounts compared' : 'amounts compared, the base scaled to the same time'}</span>
       </div>
     );
   }

@@ -176,7 +176,7 @@ function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compac
         {column('Total', 'Amount in the call and what it calls')}
       </> : diff ? <>
         {column('Before', 'Share in the base profile')}
-        {column('Change', measure.absolute ? 'Amounts compared: both windows are equally long' : 'Shares compared: the windows differ in length')}
+        {column('Change', measure.absolute ? 'Amounts compared: both windows are equally long' : 'Amounts compared, the base scaled to the same time')}
         {column(measure.rateTitle, measure.rateHelp)}
         {column('Difference', 'Now less before')}
         {column(measure.counted[0]!.toUpperCase() + measure.counted.slice(1), `Number of ${measure.counted} in this call and what it calls`)}
