@@ -102,3 +102,4 @@ set_target_properties(hook_library hook_plugin hook_private PROPERTIES PREFIX ""
 si_call_test(hook_test sqlite3 dl)
 add_dependencies(hook_test hook_library hook_plugin hook_private)
 include(c/heap_tests.cmake)
+si_test(lock_leave_test c si_ring)

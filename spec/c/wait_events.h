@@ -72,7 +72,7 @@ static void collect(waited *w) {
     collect_more(w);
 }
 
-static uint64_t tally(si__tally which) {
+__attribute__((unused)) static uint64_t tally(si__tally which) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < region->slots_used; i++) sum += si__region_tallies(region, i)->of[which];
     return sum;
@@ -134,7 +134,7 @@ static int tear_down(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 /* Waits until thread `tid` is seen waiting in `call`, at most 10 s. 1: it is, *out says more. */
-static int seen_waiting(int32_t tid, si__wait_call call, si__waiting *out) {
+__attribute__((unused)) static int seen_waiting(int32_t tid, si__wait_call call, si__waiting *out) {
     for (int turn = 0; turn < 10000; turn++, pause_ns(MS))
         for (uint32_t i = 0; i < region->slots_used; i++)
             if (si__wait_now_read(region, i, out) && out->tid == tid && out->call == (uint32_t)call) return 1;
@@ -142,7 +142,7 @@ static int seen_waiting(int32_t tid, si__wait_call call, si__waiting *out) {
 }
 
 /* Nobody is seen waiting but those who wait for others to end. */
-static int nobody_waits(void) {
+__attribute__((unused)) static int nobody_waits(void) {
     si__waiting now;
     int waiting = 0;
     for (uint32_t i = 0; i < region->slots_used; i++) waiting += si__wait_now_read(region, i, &now);
