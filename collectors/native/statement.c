@@ -271,7 +271,8 @@ static void read_word(reader *r) {
         r->values_depth = -1;
         r->mute = 0;
     }
-    if (!strcasecmp(word, "VALUES") && (r->last == WORD || r->last == CLOSE || r->last == NONE)) r->values_depth = r->depth;
+    if (!strcasecmp(word, "VALUES") && (r->last == WORD || r->last == CLOSE || r->last == NONE))
+        r->values_depth = r->depth;
     put(r, start, length);
     note_word(r, word);
     take(r, WORD);
