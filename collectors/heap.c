@@ -261,7 +261,12 @@ static const si__hook hooks[] = {
     SI__HEAP_HOOKED(X)
 #undef X
 };
-static const si__hook_table table = {.hooks = hooks, .count = sizeof hooks / sizeof *hooks, .in_libc = 1};
+#if defined(__SANITIZE_THREAD__) /* libc allocates for a new thread before its sanitizer is ready for our code */
+enum { WITHIN_LIBC = 0 };
+#else
+enum { WITHIN_LIBC = 1 };
+#endif
+static const si__hook_table table = {.hooks = hooks, .count = sizeof hooks / sizeof *hooks, .in_libc = WITHIN_LIBC};
 
 /* ---- Start and stop: the opener's or the runtime's thread ---- */
 
