@@ -212,6 +212,7 @@ static int start(char *reason, size_t reason_bytes) {
     int rc = si__signal_install(tick, reason, reason_bytes);
     if (rc < 0) return rc;
     si__signal_stray_tick = stray_tick;
+    si__alternate_stack_setup(); /* without address space for them, threads keep what they have */
     if (si__threads_watch(&watcher) != 0) {
         snprintf(reason, reason_bytes, "no thread-specific key left");
         return SI_EUNAVAILABLE;

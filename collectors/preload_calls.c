@@ -5,24 +5,14 @@
  * dlsym looks at its caller's address for RTLD_NEXT and RTLD_DEFAULT, so the real one is jumped to with the stack as
  * the caller left it.
  */
-#include <link.h>
+#include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "native/dynamic.h"
 #include "native/hook.h"
 
 #if defined(__x86_64__)
 static _Atomic uintptr_t real_dlsym;
-
-static int find_dlsym(struct dl_phdr_info *info, size_t bytes, void *arg) {
-    si__dynamic module;
-    uintptr_t here = (uintptr_t)&find_dlsym, *found = arg;
-    (void)bytes;
-    if (si__dynamic_read(info, &module) != 0 || (here >= module.low && here < module.high)) return 0;
-    *found = si__dynamic_function(&module, "dlsym");
-    return *found != 0;
-}
 
 uintptr_t si__preload_before_dlsym(void);
 
@@ -30,7 +20,10 @@ uintptr_t si__preload_before_dlsym(void);
 __attribute__((visibility("hidden"))) uintptr_t si__preload_before_dlsym(void) {
     uintptr_t real = atomic_load_explicit(&real_dlsym, memory_order_relaxed);
     if (!real) {
-        dl_iterate_phdr(find_dlsym, &real);
+        /* dlvsym is nobody's but the linker's: no way leads back here. */
+        void *found = dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.34");
+        if (!found) found = dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.2.5");
+        real = (uintptr_t)found;
         atomic_store_explicit(&real_dlsym, real, memory_order_relaxed);
     }
     si__hook_notice();

@@ -19,7 +19,6 @@
 
 #include "crash.h"
 
-#include "native/alternate_stack.h"
 #include "native/hook.h"
 #include "native/probe.h"
 #include "native/sandbox.h"
@@ -99,6 +98,7 @@ EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct times
 }
 
 EXPORT int sigaltstack(const stack_t *now, stack_t *old) {
+    resolve();
     return si__wrap_sigaltstack(now, old);
 }
 

@@ -94,6 +94,7 @@ si__target *si__target_new(const si__target_parts *parts, pid_t pid, si__region 
         free(t);
         return NULL;
     }
+    if (!own) si__drain_from_zero(t->drain);
     find_root(t);
     if (!own) t->first_maps = read_maps(pid, &t->first_maps_bytes);
     return t;

@@ -7,6 +7,7 @@
 
 #include "../collectors/native/probe.h"
 #include "../collectors/native/wait_call.h"
+#include "profile/frame_name.h"
 
 enum { SHORTEST_NS = 1000000000 }; /* far above the sampling mean: the event at its end is as good as certain */
 
@@ -60,7 +61,7 @@ void si__waiting_report(si__waiting_threads *w, int in_progress, si__drain_event
         reported *r = &w->slots[i];
         if (!passed) continue;
         if (r->sequence != wait.sequence) *r = (reported){wait.sequence, 0};
-        const uint64_t pc = wait.caller_pc - 1; /* into the call */
+        const uint64_t pcs[] = {si__name_pc(si__frame_name_of_call(wait.call)), wait.caller_pc};
         const si__drained_event event = {.type = SI__EVENT_WAIT,
                                          .slot = i,
                                          .tid = wait.tid,
@@ -70,8 +71,8 @@ void si__waiting_report(si__waiting_threads *w, int in_progress, si__drain_event
                                          .count = !in_progress,
                                          .detail = category_of(w, &wait),
                                          .flags = SI__STACK_TRUNCATED,
-                                         .frame_count = 1,
-                                         .pcs = &pc,
+                                         .frame_count = 2,
+                                         .pcs = pcs,
                                          .text = "",
                                          .reported = (int64_t)r->ns,
                                          .in_progress = in_progress};

@@ -1,7 +1,8 @@
 /*
  * Alternate signal stacks for threads that have none: the handler of a crash needs one after a stack overflow.
  *
- * Memory is reserved, not used, until a handler runs on it. A host that sets one of its own replaces ours.
+ * Memory is reserved, not used, until a handler runs on it. A host that sets one of its own replaces ours; a tiny one
+ * is replaced by ours without its knowledge, because a tick may come while its handler runs there.
  */
 #ifndef SI_NATIVE_ALTERNATE_STACK_H
 #define SI_NATIVE_ALTERNATE_STACK_H
@@ -18,7 +19,9 @@ void si__alternate_stack_give(uint32_t index);
 /* This thread ends: ours is taken away from it. */
 void si__alternate_stack_take(void);
 
-/* sigaltstack as the host sees it: ours is not there. */
-int si__wrap_sigaltstack(const stack_t *now, stack_t *old);
+/*
+ * sigaltstack as the host sees it: ours is not there. A host's stack too small for a tick on top of its own handlers is
+ * kept for the answer only, and ours serves in its place. Declared in hook.h as every wrapper.
+ */
 
 #endif

@@ -405,9 +405,13 @@ int si__hook_refresh(void) {
 
 void si__hook_notice(void) {
     static _Atomic unsigned long long loads, unloads; /* when there was nothing left to do */
+    /* Another preload's dl_iterate_phdr may look its real one up, which leads here again. */
+    static __thread int busy __attribute__((tls_model("initial-exec")));
     unsigned long long counts[2] = {0, 0};
-    if (si__sandboxed()) return;
+    if (busy || si__sandboxed()) return;
+    busy = 1;
     dl_iterate_phdr(count_visit, counts);
+    busy = 0;
     if (counts[0] == atomic_load_explicit(&loads, memory_order_relaxed) &&
         counts[1] == atomic_load_explicit(&unloads, memory_order_relaxed))
         return;

@@ -82,7 +82,8 @@ typedef void (*si__signal_fn)(int);
     X(sigwait, int, (const sigset_t *, int *))                                                                         \
     X(sigwaitinfo, int, (const sigset_t *, siginfo_t *))                                                               \
     X(sigtimedwait, int, (const sigset_t *, siginfo_t *, const struct timespec *))                                     \
-    X(signalfd, int, (int, const sigset_t *, int))
+    X(signalfd, int, (int, const sigset_t *, int))                                                                     \
+    X(sigaltstack, int, (const stack_t *, stack_t *))
 
 /* The real functions. Everything of ours calls them here, never by name. */
 typedef struct si__libc {
@@ -93,7 +94,8 @@ typedef struct si__libc {
 extern si__libc si__libc_real;
 extern const si__hook_table si__libc_hooks;
 
-/* What stands in front of them: defined in thread.c and signal.c. Any host thread; each behaves as the real one. */
+/* What stands in front of them: defined in thread.c, signal.c and alternate_stack.c. Any host thread; each behaves as
+ * the real one. */
 #define X(name, result, parameters) result si__wrap_##name parameters;
 SI__HOOKED(X)
 #undef X

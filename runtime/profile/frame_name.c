@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../collectors/native/wait_call.h"
 #include "index.h"
 
 static uint32_t hash_of(const si__frame_name *name) {
@@ -14,6 +15,14 @@ static uint32_t hash_of(const si__frame_name *name) {
 }
 
 si__frame_name *si__frame_name_copy(si__region *region, uint32_t index) {
+    if (index > SI__NAME_COUNT && index < SI__NAME_COUNT + SI__WAIT_CALL_COUNT) {
+        si__frame_name *call = calloc(1, sizeof *call);
+        if (!call) return NULL;
+        atomic_init(&call->references, 1);
+        strncpy(call->function, si__wait_call_name(index - SI__NAME_COUNT), sizeof call->function - 1);
+        call->hash = hash_of(call);
+        return call;
+    }
     if (!region || index >= SI__NAME_COUNT) return NULL;
     const si__name *from = si__region_name(region, index);
     if (atomic_load_explicit(&from->state, memory_order_acquire) != 2) return NULL;

@@ -17,7 +17,13 @@ typedef struct si__frame_name {
     char function[sizeof((si__name *)0)->function], file[sizeof((si__name *)0)->file];
 } si__frame_name;
 
-/* Copies entry `index` of a region's names; hostile input, checked. NULL: no such name, or out of memory. */
+/* The number of a name that no region has: a call that can wait (native/wait_call.h). */
+static inline uint32_t si__frame_name_of_call(uint32_t call) {
+    return SI__NAME_COUNT + call;
+}
+
+/* Copies entry `index` of a region's names, or makes that of a call; hostile input, checked. NULL: no such name, or out
+   of memory. */
 si__frame_name *si__frame_name_copy(si__region *region, uint32_t index);
 
 si__frame_name *si__frame_name_retain(si__frame_name *name);

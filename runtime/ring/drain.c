@@ -69,6 +69,13 @@ si__drain *si__drain_new(si__region *region) {
     return drain;
 }
 
+void si__drain_from_zero(si__drain *drain) {
+    for (uint32_t i = 0; i < SI__INSTRUMENT_COUNT; i++) free(drain->instruments[i].buckets);
+    memset(drain->instruments, 0, sizeof drain->instruments);
+    memset(drain->dropped_seen, 0, sizeof drain->dropped_seen);
+    drain->threads_refused_seen = drain->instruments_refused_seen = 0;
+}
+
 void si__drain_free(si__drain *drain) {
     if (!drain) return;
     for (uint32_t i = 0; i < SI__INSTRUMENT_COUNT; i++) free(drain->instruments[i].buckets);

@@ -19,6 +19,10 @@ typedef struct si__drain si__drain;
 si__drain *si__drain_new(si__region *region);
 void si__drain_free(si__drain *drain);
 
+/* Takes nothing as seen: the region is fresh, and what its process counted before we came is news. Before any other
+   call. */
+void si__drain_from_zero(si__drain *drain);
+
 /* ---- Events ---- */
 
 /* A copy; pointers are valid during the call. */

@@ -175,12 +175,14 @@ static void profiles_by_hand(void **state) {
     options.auto_profiling = 0;
     si_runtime *runtime = NULL;
     assert_int_equal(si_runtime_open(&runtime, &options), 0);
-    assert_int_equal(si_profile_start(runtime, "heap", NULL), SI_EUNAVAILABLE);
+    assert_int_equal(si_profile_start(runtime, "coffee", NULL), SI_EUNAVAILABLE);
+    assert_int_equal(si_profile_start(runtime, "heap", "import"), 0); /* two at once */
     assert_int_equal(si_profile_start(runtime, "cpu", "import"), 0);
     assert_int_equal(si_profile_start(runtime, "cpu", "import"), SI_ESTATE);
     burn(0.1);
     assert_int_equal(si_profile_stop(runtime, "cpu"), 0);
     assert_int_equal(si_profile_stop(runtime, "cpu"), SI_ESTATE);
+    assert_int_equal(si_profile_stop(runtime, "heap"), 0);
     assert_int_equal(si_runtime_close(runtime, 20000), 0);
 }
 
