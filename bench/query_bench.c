@@ -173,7 +173,7 @@ static timing summary(double *times, unsigned count) {
 typedef struct inside {
     si__reader *reader;
     si__range day;
-    int64_t profile;
+    int64_t profile, node; /* node: a call that is in nearly every profile */
     int64_t points;
 } inside;
 
@@ -205,7 +205,7 @@ static int one_profile(inside *in) {
 }
 
 static int node_trend(inside *in) {
-    return si__read_node_trend(in->reader, &in->day, "cpu", 3, note, in);
+    return si__read_node_trend(in->reader, &in->day, "cpu", (uint32_t)in->node, note, in);
 }
 
 static int function_trend(inside *in) {
@@ -219,14 +219,14 @@ static const struct question {
 } questions[] = {
     {"merge of 24 h", "/profiles/tree?%s", day_merge, 30},
     {"one profile", "/profiles/tree?app=shop&env=test&at=%lld", one_profile, 5},
-    {"trend of one call over 24 h", "/profiles/trend?%s&node=3", node_trend, 10},
+    {"trend of one call over 24 h", "/profiles/trend?%s&node=", node_trend, 10},
     {"trend of a function over 24 h", "/profiles/trend?%s&function=function_0", function_trend, 10},
     {"history of 24 h", "/profiles?%s", NULL, 0},
     {"overview of the last hour", "/overview?%s", NULL, 50},
 };
 enum { QUESTIONS = sizeof questions / sizeof questions[0] };
 
-static int time_inside(const char *dir, int64_t end_ms, unsigned repeats, timing out[QUESTIONS]) {
+static int time_inside(const char *dir, int64_t end_ms, unsigned repeats, int64_t *node, timing out[QUESTIONS]) {
     char error[300];
     si__store *store;
     si__store_options options = {.data_dir = dir, .retention_ms = 3650ll * 86400000};
@@ -236,6 +236,7 @@ static int time_inside(const char *dir, int64_t end_ms, unsigned repeats, timing
     if (!failed) {
         in.day = (si__range){si__read_app(in.reader, "shop", "test"), 0, end_ms - 86400000, end_ms};
         in.profile = ask(in.reader, "SELECT max(id)-100 FROM profile");
+        in.node = *node = ask(in.reader, "SELECT min(node.id)+2 FROM node JOIN app ON app.id=app WHERE name='shop'");
     }
     for (unsigned q = 0; q < QUESTIONS && !failed; q++) {
         double times[REPEATS_MOST];
@@ -254,7 +255,8 @@ static int time_inside(const char *dir, int64_t end_ms, unsigned repeats, timing
     return failed;
 }
 
-static int time_pages(person *admin, int64_t end_ms, int64_t profile, unsigned repeats, timing out[QUESTIONS]) {
+static int time_pages(person *admin, int64_t end_ms, int64_t profile, int64_t node, unsigned repeats,
+                      timing out[QUESTIONS]) {
     for (unsigned q = 0; q < QUESTIONS; q++) {
         char path[300], range[120];
         double times[REPEATS_MOST];
@@ -264,6 +266,7 @@ static int time_pages(person *admin, int64_t end_ms, int64_t profile, unsigned r
             snprintf(path, sizeof path, "/profiles/tree?app=shop&env=test&at=%lld", (long long)profile);
         else
             snprintf(path, sizeof path, questions[q].path, range);
+        if (path[strlen(path) - 1] == '=') snprintf(path + strlen(path), 24, "%lld", (long long)node);
         for (unsigned i = 0; i < repeats; i++) {
             double start = seconds();
             reply r = person_ask(admin, "GET", path, NULL);
@@ -312,8 +315,8 @@ int main(int argc, char **argv) {
     if (sodium_init() < 0 || repeats < 3 || repeats > REPEATS_MOST || samples < 10000000 || samples > 200000000)
         return 2;
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    int64_t end_ms = find_store(kept, sizeof kept, samples);
-    if (!end_ms || time_inside(kept, end_ms, repeats, in)) {
+    int64_t node = 0, end_ms = find_store(kept, sizeof kept, samples);
+    if (!end_ms || time_inside(kept, end_ms, repeats, &node, in)) {
         puts("INVALID: no store");
         return 1;
     }
@@ -327,12 +330,14 @@ int main(int argc, char **argv) {
     dashboard_key(&d, "shop", "load", key);
     person_sign_in(&admin, &d);
     int64_t profile = (int64_t)(samples / STACKS) - 100;
-    int failed = time_pages(&admin, end_ms, profile, repeats, idle);
+    int failed = time_pages(&admin, end_ms, profile, node, repeats, idle);
     background b = {.port = atoi(strrchr(d.url, ':') + 1)};
-    report_load_make(&b.load, &report_shape_agent, 12000, "load", key, (int64_t)time(NULL) * 1000 - 60000, 1);
+    report_shape shape = report_shape_agent;
+    shape.stacks = 30; /* quick to make: there must be enough of them */
+    report_load_make(&b.load, &shape, 6000, "load", key, (int64_t)time(NULL) * 1000 - 60000, 1);
     pthread_t thread;
     pthread_create(&thread, NULL, send_all, &b);
-    failed = failed || time_pages(&admin, end_ms, profile, repeats, busy);
+    failed = failed || time_pages(&admin, end_ms, profile, node, repeats, busy);
     atomic_store(&b.stop, 1);
     pthread_join(thread, NULL);
     printf("\n%llu million samples; while %.0f reports/s (%.0f profiles/s) were stored, %zu refused\n\n"
