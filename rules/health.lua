@@ -66,3 +66,19 @@ rule "threads_growing" {
   hold = "30m",
   keep = "30m",
 }
+
+rule "descriptors_growing" {
+  severity = "warning",
+  summary = function(s)
+    return ("%.0f open files, %.0f more every hour"):format(s:last(), s:theil_sen("3h").slope_per_hour)
+  end,
+  watch = metric "process.open_file_descriptor.count",
+  every = "1m",
+  when = function(s)
+    local trend = s:theil_sen("3h")
+    return trend.n >= 30 and trend.slope_per_hour > 10 and trend.slope_per_hour > 0.05 * s:last() and trend.tau > 0.7 and s:last() > 50
+  end,
+  clear = function(s) return s:theil_sen("1h").slope_per_hour < 1 end,
+  hold = "30m",
+  keep = "30m",
+}

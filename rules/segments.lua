@@ -15,6 +15,7 @@ rule "segment_slow" {
   when = function(s)
     local usual = s:baseline("24h", { min_points = 60, floor = 5 }) -- floor: 5 ms
     local now = s:median_last(3)
+    if now < 1.1 * usual.same_hour_held then return false end -- so it was yesterday at this time
     return usual:z(now) > 4 and now > 2 * usual.median and now > 1.1 * usual.p98
   end,
   clear = function(s)

@@ -245,7 +245,9 @@ static void remember(si__reporter *r) {
     remember_quiet_errors(r);
     for (size_t i = 0; i < r->report->error_count; i++) {
         const si__report_error *e = &r->report->errors[i];
-        add_history(r, SI__SERIES_ERROR, e->group, (double)e->count * 60e9 / (double)e->duration_ns);
+        /* Per minute; what came in less is not made more of: a crash counts at most once. */
+        double minutes = fmax((double)e->duration_ns / 60e9, 1);
+        add_history(r, SI__SERIES_ERROR, e->group, (double)e->count / minutes);
     }
 }
 

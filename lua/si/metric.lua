@@ -5,8 +5,14 @@ local fields = require "si.fields"
 
 local metric = {}
 
--- As in collectors/process.c and host.c; spec/lua/metric_spec.lua compares.
+-- As in collectors/process.c, host.c and lua_garbage.c, runtime/region_metrics.c and agent.c; spec/lua/metric_spec.lua compares.
 metric.names = {
+  "lua.gc.count",
+  "lua.gc.cpu_fraction",
+  "lua.gc.pause",
+  "lua.memory.usage",
+  "process.channel.calls",
+  "process.channel.longest_wait",
   "process.context_switches.involuntary",
   "process.context_switches.voluntary",
   "process.cpu.time",
@@ -15,12 +21,23 @@ metric.names = {
   "process.cpu.utilization",
   "process.disk.io.read",
   "process.disk.io.write",
+  "process.heap.allocated",
+  "process.heap.allocations",
+  "process.heap.in_use",
+  "process.heap.objects",
+  "process.heap.releases",
+  "process.lock.calls",
+  "process.lock.longest_wait",
   "process.memory.usage",
   "process.memory.virtual",
+  "process.network.calls",
+  "process.network.longest_wait",
   "process.open_file_descriptor.count",
   "process.open_file_descriptor.utilization",
   "process.paging.faults.major",
   "process.paging.faults.minor",
+  "process.system.calls",
+  "process.system.longest_wait",
   "process.thread.count",
   "process.uptime",
   "container.cpu.limit",
@@ -72,7 +89,7 @@ function metric.check(name, at)
   for _, known in ipairs(metric.names) do
     if known == name then return end
   end
-  local ours = name:match "^process%." or name:match "^system%." or name:match "^container%."
+  local ours = name:match "^process%." or name:match "^system%." or name:match "^container%." or name:match "^lua%.gc%."
   local near = near_builtin(name)
   if near then
     fields.problem(at, nil, 'unknown metric "' .. name .. '". Did you mean "' .. near .. '"?', ours and "error" or "warning")

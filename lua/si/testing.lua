@@ -203,12 +203,12 @@ end
 
 --- Ends the agent and starts it again: series are kept, alerts come back from the saved state, rules are loaded anew.
 function t.restart(...)
-  local saved = engine:save()
+  local saved, series = engine:save()
   local kept, at = history, now_ms
   local feed = pending
   t.load(...)
   history, now_ms, pending = kept, at, feed
-  local ok, why = engine:restore(saved, now_ms)
+  local ok, why = engine:restore(saved, series, now_ms)
   if not ok then error(why, 2) end
   return t
 end

@@ -29,12 +29,20 @@ static size_t slots_collect(const si__slots *slots, int64_t first, int64_t last,
     return n;
 }
 
-static double same_hour_yesterday(const si__series *series, int64_t now_ms) {
+/* The hour around 24 h ago: its median, and the highest level that lasted for ten minutes, which a spike does not. */
+static void same_hour_yesterday(const si__series *series, int64_t now_ms, si__baseline *out) {
+    const si__slots *ten = &series->ten;
     double values[8];
-    int64_t day_ago = now_ms - 24 * 3600 * (int64_t)1000;
-    size_t n = slots_collect(&series->ten, si__slot_of(day_ago, series->ten.step_ms) - 3,
-                             si__slot_of(day_ago, series->ten.step_ms) + 3, values);
-    return n ? si__select_median(values, n) : NAN;
+    int64_t middle = si__slot_of(now_ms - 24 * 3600 * (int64_t)1000, ten->step_ms);
+    size_t n = slots_collect(ten, middle - 3, middle + 3, values);
+    out->same_hour = out->same_hour_held = NAN;
+    if (!n) return;
+    out->same_hour = si__select_median(values, n);
+    for (int64_t slot = middle - 3; slot <= middle + 3; slot++) {
+        size_t at = (uint64_t)slot % ten->capacity;
+        if (slot > ten->newest || slot <= ten->newest - (int64_t)ten->count || !ten->points[at]) continue;
+        if (!(out->same_hour_held >= ten->minimum[at])) out->same_hour_held = ten->minimum[at];
+    }
 }
 
 static void finish(si__baseline *out, double floor) {
@@ -69,7 +77,7 @@ static void baseline_compute(si__series *series, int64_t now_ms, int64_t window_
             last = now_slot - (slots == &series->minute ? SKIP_MINUTES : 2);
     int64_t first = si__slot_of(now_ms - window_ms, slots->step_ms) + 1;
     *out = (si__baseline){.median = NAN, .mad = NAN, .p98 = NAN, .scale = NAN};
-    out->same_hour = same_hour_yesterday(series, now_ms);
+    same_hour_yesterday(series, now_ms, out);
     si__order *order = series->cache ? &series->cache->order : NULL;
     if (order && !order->window_ms && slots == &series->minute) order->window_ms = window_ms;
     if (order && slots == &series->minute && order->window_ms == window_ms &&

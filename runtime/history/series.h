@@ -43,6 +43,7 @@ typedef struct si__baseline {
     double median, mad, p98; /* of the window's minutes, the newest 15 left out; NaN when n < min_points */
     double scale;            /* what z divides by: 1.4826 * MAD, at least 5 % of the median, at least floor */
     double same_hour;        /* median of the hour around 24 h ago; NaN: none */
+    double same_hour_held;   /* highest level that was held for ten minutes in that hour: a nightly job's; NaN: none */
     size_t n;
 } si__baseline;
 

@@ -154,10 +154,13 @@ static int baseline_index(lua_State *L) {
         lua_pushnumber(L, b->scale);
     else if (strcmp(name, "same_hour") == 0)
         lua_pushnumber(L, b->same_hour);
+    else if (strcmp(name, "same_hour_held") == 0)
+        lua_pushnumber(L, b->same_hour_held);
     else if (strcmp(name, "n") == 0)
         lua_pushinteger(L, (lua_Integer)b->n);
     else
-        return luaL_error(L, "a baseline has median, mad, p98, n, same_hour, scale and z, and no '%s'", name);
+        return luaL_error(L, "a baseline has median, mad, p98, n, same_hour, same_hour_held, scale and z, and no '%s'",
+                          name);
     return 1;
 }
 
@@ -176,9 +179,9 @@ static int trend_index(lua_State *L) {
     return 1;
 }
 
-/* s:baseline(window [, { min_points = 60, floor = 0 }]): { median, mad, p98, n, same_hour, scale, z = function }.
-   What is usual: over the window's minutes, the newest 15 left out. floor: smallest deviation that counts, in the
-   series' unit. Fewer than min_points minutes: all NaN. [-(2..3), +1, e] */
+/* s:baseline(window [, { min_points = 60, floor = 0 }]): { median, mad, p98, n, same_hour, same_hour_held, scale, z =
+   function }. What is usual: over the window's minutes, the newest 15 left out. floor: smallest deviation that counts,
+   in the series' unit. Fewer than min_points minutes: all NaN. [-(2..3), +1, e] */
 static int baseline(lua_State *L) {
     si__handle *h = check(L);
     int64_t window_ms = check_window(L, 2);
@@ -186,7 +189,7 @@ static int baseline(lua_State *L) {
     double min_points = option_number(L, 3, "min_points", 60), floor = option_number(L, 3, "floor", 0);
     luaL_argcheck(L, min_points >= 1 && min_points <= 1440, 3, "min_points: expected 1 to 1440");
     luaL_argcheck(L, floor >= 0 && isfinite(floor), 3, "floor: expected 0 or more");
-    si__baseline b = {.median = NAN, .mad = NAN, .p98 = NAN, .scale = NAN, .same_hour = NAN};
+    si__baseline b = {.median = NAN, .mad = NAN, .p98 = NAN, .scale = NAN, .same_hour = NAN, .same_hour_held = NAN};
     if (h->series) si__series_baseline(h->series, h->now_ms, window_ms, (size_t)min_points, floor, &b);
     *(si__baseline *)lua_newuserdatauv(L, sizeof b, 0) = b;
     lua_pushvalue(L, lua_upvalueindex(2));
@@ -324,6 +327,52 @@ static int top_growth(lua_State *L) {
     return 1;
 }
 
+/* ---- Misspelt methods ----------------------------------------------------------------------------------------------
+ */
+
+#define METHOD_BYTES 24
+
+/* How far apart two short names are: 2 for every letter that is missing, added or another, 1 for neighbours that
+   changed places. */
+static size_t letters_apart(const char *a, const char *b) {
+    size_t rows[3][METHOD_BYTES + 1], m = strlen(a), n = strlen(b);
+    if (m > METHOD_BYTES || n > METHOD_BYTES) return SIZE_MAX;
+    for (size_t j = 0; j <= n; j++) rows[0][j] = 2 * j;
+    for (size_t i = 1; i <= m; i++) {
+        const size_t *before = rows[(i - 1) % 3], *earlier = rows[(i + 1) % 3];
+        size_t *row = rows[i % 3];
+        row[0] = 2 * i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t best = before[j - 1] + (a[i - 1] != b[j - 1]) * (size_t)2;
+            if (before[j] + 2 < best) best = before[j] + 2;
+            if (row[j - 1] + 2 < best) best = row[j - 1] + 2;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && earlier[j - 2] + 1 < best)
+                best = earlier[j - 2] + 1;
+            row[j] = best;
+        }
+    }
+    return rows[m % 3][n];
+}
+
+/* __index of the table of methods: there is no such one, but perhaps one that is nearly called so. [-2, +0, e] */
+static int no_method(lua_State *L) {
+    const char *asked = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
+    char near[METHOD_BYTES + 1] = "";
+    size_t distance = 2 * (strlen(asked) / 3 + 1);
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        const char *known = lua_tostring(L, -2); /* keys of this table are text */
+        size_t d = letters_apart(asked, known);
+        if (d <= distance && (d < distance || !*near || strcmp(known, near) < 0)) {
+            distance = d;
+            snprintf(near, sizeof near, "%s", known);
+        }
+        lua_pop(L, 1);
+    }
+    if (*near) return luaL_error(L, "a series has no method '%s'. Did you mean '%s'?", asked, near);
+    return luaL_error(L, "a series has no method '%s'", asked);
+}
+
 /* ---- Tracing ----------------------------------------------------------------------------------------------------- */
 
 /* Appends the value at `index` as people write it. [-0, +0, m] */
@@ -372,8 +421,7 @@ static int traced(lua_State *L) {
 /* __index of traced handles; upvalue: the table of methods. [-2, +1, e] */
 static int traced_index(lua_State *L) {
     lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isfunction(L, -1)) return 1;
+    lua_gettable(L, lua_upvalueindex(1));
     lua_pushvalue(L, 2);
     lua_insert(L, -2);
     lua_pushcclosure(L, traced, 2);
@@ -421,6 +469,10 @@ void si__handles_open(lua_State *L) {
     lua_pushvalue(L, -5);
     lua_pushvalue(L, -5);
     luaL_setfuncs(L, methods, 3);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, no_method);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
     lua_setfield(L, -3, "__index"); /* baseline trend handle methods */
     lua_pushcfunction(L, to_text);

@@ -487,7 +487,7 @@ static void check_finds_what_loading_cannot(void **state) {
         "rule 'a' { watch = metric 'load',\n  when = function(s)\n    return s:averag('5m') > 1 end }\n"
         "rule 'b' { watch = metric 'proces.cpu.utilization', when = function(s) return s:avg('5 minutes') > 1 end }\n");
     assert_int_equal(si__script_check(f->dir, count_line, lines), 2);
-    expect_part(lines, "/mine.lua:3: attempt to call a nil value (method 'averag')");
+    expect_part(lines, "/mine.lua:3: a series has no method 'averag'. Did you mean 'avg'?");
     expect_part(lines, "/mine.lua:4: bad argument #1 to 'avg' (expected a window in quotes, such as \"5m\")");
     expect_part(lines, "/mine.lua:4: warning: metric: unknown metric \"proces.cpu.utilization\". Did you mean "
                        "\"process.cpu.utilization\"?");

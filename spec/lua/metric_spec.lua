@@ -7,7 +7,7 @@ local function names_in(path, skip)
   for line in io.lines(path) do
     if not (skip and line:find(skip, 1, true)) then
       for name in line:gmatch '"(%l+%.[%w_.]+)"' do
-        if name:find "^process%." or name:find "^system%." or name:find "^container%." then names[name] = path end
+        if name:find "^process%." or name:find "^system%." or name:find "^container%." or name:find "^lua%.[gm]" then names[name] = path end
       end
     end
   end
@@ -17,7 +17,9 @@ end
 describe("metric names", function()
   local known = names_in("lua/si/metric.lua", "@usage")
 
-  for _, path in ipairs { "collectors/process.c", "collectors/host.c" } do
+  local sources = { "collectors/process.c", "collectors/host.c", "collectors/lua_garbage.c", "runtime/region_metrics.c", "runtime/agent.c" }
+
+  for _, path in ipairs(sources) do
     it("of " .. path .. " are all known to rules", function()
       for name in pairs(names_in(path, "missing(")) do
         assert.is_truthy(known[name], name .. " is missing in lua/si/metric.lua")
@@ -25,9 +27,17 @@ describe("metric names", function()
     end)
   end
 
+  it("that are known are put by a collector", function()
+    local put = {}
+    for _, path in ipairs(sources) do
+      for name in pairs(names_in(path, "missing(")) do put[name] = true end
+    end
+    for name in pairs(known) do assert.is_true(put[name], name .. " of lua/si/metric.lua is put by nobody") end
+  end)
+
   it("that the default rules watch are put by a collector", function()
     local put = {}
-    for _, path in ipairs { "collectors/process.c", "collectors/host.c" } do
+    for _, path in ipairs(sources) do
       for name in pairs(names_in(path, "missing(")) do put[name] = true end
     end
     t.load_dir(nil)

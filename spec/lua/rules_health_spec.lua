@@ -112,4 +112,23 @@ describe("rules/health.lua", function()
       assert.resolves "threads_growing"
     end)
   end)
+
+  describe("descriptors_growing", function()
+    local files = "process.open_file_descriptor.count"
+
+    it("fires on a leak of one file a minute, and resolves when it has ended", function()
+      t.series { metric = files, "40 .. 280 x 240", "60 x 200", every = "1m" }
+      t.advance("3h50m", "10s")
+      assert.fires "descriptors_growing"
+      assert.matches("^%d+ open files, %d+ more every hour$", t.alerts("descriptors_growing")[1].summary)
+      t.advance("3h20m", "10s")
+      assert.resolves "descriptors_growing"
+    end)
+
+    it("is silent for connections that come and go", function()
+      t.series { metric = files, "300 ~ 200 x 600", every = "1m" }
+      t.advance("10h", "10s")
+      assert.equal(0, #t.alerts "descriptors_growing")
+    end)
+  end)
 end)

@@ -51,4 +51,32 @@ describe("rules/hotspots.lua", function()
     t.advance("90m", "10s")
     assert.resolves("hotspot", "cpu")
   end)
+
+  for profile, scale in pairs { cpu = 10, heap = 200 * 2^20, alloc = 40 * 2^20, lock = 100, network = 800, system = 300, channel = 500 } do
+    it("finds a step of twice as much in the " .. profile .. " profile within 15 minutes", function()
+      t.series { profile = profile, ("%d ~ %d x 360"):format(scale, scale // 10), ("%d ~ %d x 20"):format(2 * scale, scale // 5), every = "2m" }
+      t.advance("12h", "10s")
+      assert.is_not.fires("hotspot", profile)
+      t.advance("15m", "10s")
+      assert.fires("hotspot", profile)
+    end)
+  end
+
+  it("says amounts in the profile's unit", function()
+    t.series { profile = "alloc", "2097152 x 360", "20971520 x 20", every = "2m" }
+    t.series { profile = "lock", "50 x 360", "500 x 20", every = "2m" }
+    t.advance("12h15m", "10s")
+    assert.equal("alloc profile at 20.0 MiB/s, usually 2.0 MiB/s", t.alerts("hotspot", "alloc")[1].summary)
+    assert.equal("lock profile at 500 ms/s, usually 50 ms/s", t.alerts("hotspot", "lock")[1].summary)
+  end)
+
+  it("takes a nightly job for usual from the second night on", function()
+    local night = { "10 ~ 1 x 600", "40 ~ 1 x 15", "10 ~ 1 x 105" } -- a day of points, half an hour of them a job's
+    t.series { profile = "cpu", every = "2m", night[1], night[2], night[3], night[1], night[2], night[3], night[1], night[2], night[3] }
+    t.advance("24h", "10s")
+    local first = #t.events "alert"
+    assert.is_true(first > 0)
+    t.advance("48h", "10s")
+    assert.equal(first, #t.events "alert")
+  end)
 end)

@@ -357,24 +357,31 @@ static int ack(lua_State *L) {
     return 1;
 }
 
-/* engine:save() -> the alert states as text. [-1, +1, e] */
+/* engine:save() -> the alert states as text, the series as the agent's file has them. [-1, +2, e] */
 static int save(lua_State *L) {
     engine *e = check(L);
     char *text;
+    uint8_t *series;
     size_t length;
     int status = si__script_state_save(e->script, &text, &length);
     if (status) return luaL_error(L, "%s", si_err_name(status));
     lua_pushlstring(L, text, length);
     free(text);
-    return 1;
+    status = si__history_encode(e->history, &series, &length);
+    if (status) return luaL_error(L, "%s", si_err_name(status));
+    lua_pushlstring(L, (const char *)series, length);
+    free(series);
+    return 2;
 }
 
-/* engine:restore(text, now_ms) -> true, or nil and why. [-3, +(1|2), e] */
+/* engine:restore(text, series, now_ms) -> true, or nil and why. [-4, +(1|2), e] */
 static int restore(lua_State *L) {
     engine *e = check(L);
-    size_t length;
-    const char *text = luaL_checklstring(L, 2, &length);
-    return push_status(L, si__script_state_load(e->script, text, length, (int64_t)luaL_checknumber(L, 3)), "");
+    size_t length, series_length;
+    const char *text = luaL_checklstring(L, 2, &length), *series = luaL_checklstring(L, 3, &series_length);
+    int status = si__history_decode(e->history, (const uint8_t *)series, series_length);
+    if (status) return push_status(L, status, "");
+    return push_status(L, si__script_state_load(e->script, text, length, (int64_t)luaL_checknumber(L, 4)), "");
 }
 
 static int close_engine(lua_State *L) {
