@@ -9,7 +9,16 @@ extern const si__collector si__collector_lua_vm;
 extern const si__collector si__collector_lock, si__collector_wait;
 
 const si__collector *const si__collectors[] = {
-    &si__collector_cpu,  &si__collector_segment,  &si__collector_error,  &si__collector_process,
-    &si__collector_host, &si__collector_heap,     &si__collector_lock,   &si__collector_wait,
-    &si__collector_http, &si__collector_database, &si__collector_lua_vm, NULL,
+    &si__collector_cpu,
+    &si__collector_segment,
+    &si__collector_error,
+    &si__collector_process,
+    &si__collector_host,
+    &si__collector_heap,
+    &si__collector_lock,
+    &si__collector_wait,
+    &si__collector_http,
+    &si__collector_database,
+    &si__collector_lua_vm,
+    NULL,
 };
