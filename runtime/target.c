@@ -228,7 +228,7 @@ void si__target_waits(si__target *t) {
 
 void si__target_metrics(si__target *t, si__region_gains *gains, si__stuck *stuck) {
     si__stuck own;
-    si__region_metrics_add(t->region, &t->counts, gains);
+    si__region_metrics_add(t->region, t->pid, &t->counts, gains);
     si__waiting_stuck(t->waits, &own);
     if (own.seconds[SI__WAIT_LOCK] > stuck->seconds[SI__WAIT_LOCK]) memcpy(stuck->words, own.words, sizeof own.words);
     for (int c = 0; c < SI__WAIT_CATEGORIES; c++)
