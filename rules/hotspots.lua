@@ -16,16 +16,16 @@ local floor = {
 local function unusual(p, far, times)
   local smallest = floor[p:name()]
   local day = p:baseline("24h", { min_points = 60, floor = smallest })
-  local now, lowest = p:median_last(5), p:count("10m") >= 4 and p:min("10m") or 0
+  local now, lowest = p:median_last(7), p:count("10m") >= 4 and p:min("10m") or 0
   -- What came at this time yesterday as well is usual, such as a nightly job.
-  if now < 1.1 * day.same_hour_held then return false end
+  if now < 1.25 * day.same_hour_held then return false end
   -- It is above nearly all of the day.
-  if day:z(now) > far and now > times * day.median and now > 1.1 * day.p98 then return true end
+  if day:z(now) > far and now > times * day.median and now > day.p98 then return true end
   -- Or it does not come down any more: a profile with many spikes, or with a job every hour.
   if day:z(lowest) > far and lowest > times * day.median then return true end
-  -- Or it is nothing special for noon, but this is midnight: against the last three hours, and the same hour yesterday.
-  local lately = p:baseline("3h", { min_points = 20, floor = smallest })
-  return now > times * day.same_hour and lately:z(now) > far and now > times * lately.median and now > 1.1 * lately.p98
+  -- Or it is nothing special for noon, but this is midnight: against the last two hours, and the same hour yesterday.
+  local lately = p:baseline("2h", { min_points = 20, floor = smallest })
+  return now > times * day.same_hour and lately:z(now) > far and now > times * lately.median and now > lately.p98
 end
 
 -- In the profile's own unit, as people write it.
@@ -40,12 +40,12 @@ end
 rule "hotspot" {
   severity = "warning",
   summary = function(p)
-    return ("%s profile at %s, usually %s"):format(p:name(), amount(p, p:median_last(5)), amount(p, p:baseline("24h").median))
+    return ("%s profile at %s, usually %s"):format(p:name(), amount(p, p:median_last(7)), amount(p, p:baseline("24h").median))
   end,
   over = profiles { "cpu", "heap", "alloc", "lock", "network", "system", "channel" },
-  when = function(p) return unusual(p, 4, 1.5) end,
+  when = function(p) return unusual(p, 3, 1.5) end,
   clear = function(p) return not unusual(p, 2, 1.2) end,
-  hold = "4m",
+  hold = "3m",
   keep = "10m",
   no_data_after = "30m", -- profiles of a program that does little come seldom
   attach = function(p) return p:top_growth(5) end, -- the call sites that grew most
