@@ -8,6 +8,8 @@ extern const si__collector si__collector_heap;
 extern const si__collector si__collector_lua_vm;
 extern const si__collector si__collector_lock, si__collector_wait;
 
+/* One a line, so that one collector more is one line more. */
+/* clang-format off */
 const si__collector *const si__collectors[] = {
     &si__collector_cpu,
     &si__collector_segment,
@@ -22,3 +24,4 @@ const si__collector *const si__collectors[] = {
     &si__collector_lua_vm,
     NULL,
 };
+/* clang-format on */

@@ -37,8 +37,8 @@ static const char run_help[] =
     "Its output, signals and exit code are its own.\n"
     "\n"
     "      --folded DIR       write DIR/cpu.folded, heap.folded, alloc.folded, lock.folded, network.folded,\n"
-    "                         system.folded, channel.folded at the end (one line a stack; microseconds, or bytes), and\n"
-    "                         errors.txt when something went wrong\n"
+    "                         system.folded, channel.folded at the end (one line a stack; microseconds, or bytes),\n"
+    "                         and errors.txt when something went wrong\n"
     "      --pprof DIR        write DIR/cpu.pb.gz and so on at the end: pprof, with lines and build ids; errors.txt\n"
     "      --hz N             CPU samples per second of CPU time and thread, for the whole run (1 to 1000)\n";
 

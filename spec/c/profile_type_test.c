@@ -139,7 +139,7 @@ static void waits_go_to_their_category(void **state) {
 static void frames_may_have_names_instead_of_addresses(void **state) {
     (void)state;
     event(SI__EVENT_CPU, 0, name(3, "render", "page.lua", 40), 5, 1, "", 0);
-    event(SI__EVENT_CPU, 0, si__name_pc(4000), 7, 1, "", 0);               /* nobody wrote that one */
+    event(SI__EVENT_CPU, 0, si__name_pc(4000), 7, 1, "", 0);                  /* nobody wrote that one */
     event(SI__EVENT_CPU, 0, si__name_pc(SI__NAME_COUNT + 5000), 7, 1, "", 0); /* and that one lies outside */
     si__report *report = cut();
     const si__calltree *tree = profile_of(report, "cpu")->tree;

@@ -110,7 +110,7 @@ static void memory_is_capped(void **state) {
     s->budget_ns = SI__SANDBOX_CALL_NS;
     expect_error(s, "kept = {} while true do pcall(function() kept[#kept + 1] = ('x'):rep(1e6) end) end", "CPU time");
     for (int i = 0; i < 3; i++) lua_gc(s->L, LUA_GCCOLLECT, 0); /* Lua's table of strings halves each time */
-    assert_true(s->used_bytes < 1 << 20); /* and it is given back */
+    assert_true(s->used_bytes < 1 << 20);                       /* and it is given back */
     assert_true(s->used_bytes <= s->cap_bytes);
 }
 
