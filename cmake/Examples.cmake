@@ -49,6 +49,9 @@ foreach(source ${SI_BENCH_SOURCES})
   list(APPEND SI_BENCH_PROGRAMS ${name})
 endforeach()
 add_dependencies(heap_bench si si_probe) # it runs itself under `si run`
+add_dependencies(accuracy_bench si si_probe)
+target_sources(accuracy_bench PRIVATE ${CMAKE_SOURCE_DIR}/bench/accuracy_program.c ${CMAKE_SOURCE_DIR}/bench/accuracy_files.c
+  ${CMAKE_SOURCE_DIR}/bench/accuracy_embedded.c)
 set_target_properties(${SI_BENCH_PROGRAMS} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
 
 # ---- lua/si_module.c: `require "si"`. The interpreter that loads it brings Lua, so only its headers are used ----

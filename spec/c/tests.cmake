@@ -49,6 +49,10 @@ if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs withou
   si_test(run_test c)
   add_dependencies(run_test si si_probe)
   si_test(install_test c)
+  si_test(accuracy_test c si_runtime m)
+  target_sources(accuracy_test PRIVATE ${CMAKE_SOURCE_DIR}/bench/accuracy_program.c ${CMAKE_SOURCE_DIR}/bench/accuracy_files.c
+    ${CMAKE_SOURCE_DIR}/bench/accuracy_embedded.c)
+  add_dependencies(accuracy_test si si_probe)
   si_test(wait_run_test c)
   add_dependencies(wait_run_test si si_probe)
 endif()
