@@ -12,7 +12,8 @@ static const char main_help[] =
     "Commands:\n"
     "  run [OPTIONS] [--] PROGRAM [ARG...]    start an unmodified program and observe it\n"
     "  sidecar --pid N | --name X [OPTIONS]   observe the metrics of a running process\n"
-    "  rules check DIR                        check rule files: syntax, names, units, routes\n"
+    "  rules check|list|explain|replay|route|send-test\n"
+    "                                         check rule files, see what they do and would have done\n"
     "\n"
     "  si COMMAND --help                      the options of a command\n"
     "  si --version                           the version\n";
@@ -53,10 +54,28 @@ static const char sidecar_help[] =
     "      --name X           the processes whose program is named X\n";
 
 static const char rules_help[] =
-    "Usage: si rules check DIR\n"
+    "Usage: si rules SUBCOMMAND [OPTIONS]\n"
     "\n"
-    "Checks every .lua file of DIR together with the default rules. Prints each problem as file:line: message.\n"
-    "Exit code 0: none, 1: some.\n";
+    "  check DIR             every .lua file of DIR together with the default rules: syntax, names, units, routes.\n"
+    "                        Prints each problem as file:line: message. Exit code 0: none, 1: some\n"
+    "  list                  the set in force and its hash; each rule with state, last error and cost\n"
+    "  explain NAME          what a rule sees now: every number it asks for, and what follows\n"
+    "  replay                when the rules would have fired over recorded history: a table and a picture\n"
+    "  route NAME [L=V...]   where an alert would go; labels: rule, severity, subject, app, environment, host\n"
+    "  send-test DEST        one test message to a destination, such as slack:perf\n"
+    "\n"
+    "      --rules DIR       rule files that replace or add to the default ones (default: SI_RULES_DIR)\n"
+    "      --state DIR       where the program's agent keeps its state: recorded history and alerts\n"
+    "                        (default: SI_STATE_DIR)\n"
+    "      --history FILE    recorded history from a file, in place of the one in --state\n"
+    "      --last TIME       replay this much, such as 12h or 7d (default: 24h; at most 7d are kept)\n"
+    "      --rule NAME       replay: show this rule alone\n"
+    "      --at PLACE        the rules of the agent (default) or of the dashboard\n"
+    "      --channels FILE   send-test: where destinations are (default: SI_CHANNELS_FILE)\n"
+    "      --ca-file FILE    send-test: certificates to verify servers with\n"
+    "      --app NAME, --env NAME, --host NAME\n"
+    "                        labels of alerts\n"
+    "  -h, --help            this text\n";
 
 void si__help_print(const char *subcommand) {
     if (strcmp(subcommand, "run") == 0)
