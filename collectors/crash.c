@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "native/alternate_stack.h"
+#include "native/crash_note.h"
 #include "native/exception.h"
 #include "native/hook.h"
 #include "native/probe.h"
@@ -107,6 +108,7 @@ static si__slot *own_slot(void) {
     return si__thread_slot();
 }
 
+/* Writes the event, and for a crash that may be the end the note beside it. */
 static void record(int signal, const siginfo_t *info, const void *ucontext, unsigned flags) {
     si__slot *slot = own_slot();
     char text[TEXT_BYTES];
@@ -129,6 +131,7 @@ static void record(int signal, const siginfo_t *info, const void *ucontext, unsi
     event->flags = (uint16_t)(stack_flags | flags);
     event->frame_count = (uint16_t)frames;
     memcpy(si__event_text(event), text, text_bytes);
+    if (flags == 0) si__crash_note_write(signal, text, text_bytes, pcs, frames, stack_flags);
     si__ring_trim(slot, event, SI__FRAMES_MAX, text_bytes);
     si__ring_commit(event, SI__EVENT_CRASH);
 }
@@ -195,6 +198,7 @@ static void on_fatal(int signal, siginfo_t *info, void *ucontext) {
     saved = errno;
     atomic_fetch_add_explicit(&handled[signal], 1, memory_order_relaxed);
     record(signal, info, ucontext, SI__EVENT_HANDLED);
+    si__crash_note_take_back();
     errno = saved;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent_parts.h"
+#include "crash_notes.h"
 #include "profile/folded.h"
 #include "profile/pprof.h"
 #include "profile/resolve.h"
@@ -434,6 +435,9 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
     if (a->settings->rules_dir) load_rules(a);
     load_channels(a);
     si__agent_load_state(a); /* after the rules: alerts of unknown ones are dropped */
+    size_t crashes = si__crash_notes_take(a->settings->state_dir, a->binaries, a->recorder);
+    if (crashes)
+        si__settings_log(a->settings, SI_LOG_NOTICE, "%zu crashes of earlier processes are reported now", crashes);
     a->started_unix_ms = a->unix_ms;
     a->started_ms = a->now_ms;
     a->last_report_ms = a->last_save_ms = a->last_second_ms = a->last_govern_ms = a->now_ms;

@@ -334,7 +334,7 @@ static int open_taken(si_runtime **out, const si_options *options) {
         runtime_free(rt);
         return rc;
     }
-    const si__probe_options probe = {.crashes = rt->settings->record_crashes};
+    const si__probe_options probe = {.crashes = rt->settings->record_crashes, .crash_dir = rt->settings->state_dir};
     rc = si__probe_open(&probe);
     if (rc != 0) {
         si__settings_log(rt->settings, SI_LOG_ERROR, "cannot observe this process: %s", si_strerror(rc));

@@ -14,6 +14,7 @@
 
 #include "../collector.h"
 #include "../crash.h"
+#include "crash_note.h"
 #include "fork.h"
 #include "hook.h"
 #include "sandbox.h"
@@ -177,7 +178,10 @@ int si__probe_open(const si__probe_options *options) {
     publish(region);
     observing = 1;
     start_collectors(region);
-    if (options_now.crashes) si__crash_record_fatal();
+    if (options_now.crashes) {
+        si__crash_note_in(options_now.crash_dir);
+        si__crash_record_fatal();
+    }
     errno = saved;
     return 0;
 }

@@ -23,6 +23,7 @@ typedef struct si__probe_options {
     uint32_t cpu_mhz;                      /* rate until the runtime says another one; 0: off until then */
     uint64_t heap_bytes, wait_ns, call_ns; /* likewise, see si__control */
     int crashes;                           /* 1: fatal crashes are recorded, see crash.h */
+    const char *crash_dir;                 /* and noted in a file there; NULL: they are not. Copied */
     int preloaded; /* 1: no thread of ours in this process; timers that are off keep a slow tick to notice a change */
 } si__probe_options;
 

@@ -95,8 +95,9 @@ typedef struct si_options {
     si_log_fn log;               /* NULL: warnings and errors to standard error */
     void *log_data;              /* passed to log; not owned */
     int record_crashes;          /* 1: record SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and uncaught C++ exceptions with
-                                    their stack, then go on as without us (the program's own handler, or death). 0: only
-                                    what si_guard guards. What dies before the next report is lost: `si run` keeps it */
+                                    their stack, then go on as without us (the program's own handler, or death). With a
+                                    state_dir, the next process that opens it reports what this one died of. 0: only
+                                    what si_guard guards */
 } si_options;
 
 /** Fills *options with defaults, then environment variables. Borrowed strings only. Any thread. */
