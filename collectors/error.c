@@ -15,7 +15,7 @@
 
 enum { MESSAGE_BYTES = 256 };
 
-static void record(const char *group, const char *message, const void *caller) {
+static void record(const char *group, const char *message, int counted, const void *caller) {
     char text[SI__NAME_BYTES + MESSAGE_BYTES];
     uint32_t group_bytes = (uint32_t)strnlen(group, SI__NAME_BYTES - 1);
     uint32_t message_bytes = (uint32_t)strnlen(message, MESSAGE_BYTES - 1);
@@ -23,6 +23,7 @@ static void record(const char *group, const char *message, const void *caller) {
     text[group_bytes] = '\0';
     memcpy(text + group_bytes + 1, message, message_bytes);
     const si__record event = {.type = SI__EVENT_ERROR,
+                              .value = !counted,
                               .count = 1,
                               .caller = caller,
                               .text = text,
@@ -37,7 +38,7 @@ void si_error_record(const char *group, const char *message) {
     if (!message) message = "";
     si__instrument *count = si__instrument_get(SI__INSTRUMENT_ERROR, group);
     if (count) atomic_fetch_add_explicit(&count->count, 1, memory_order_relaxed);
-    record(group, message, __builtin_return_address(0));
+    record(group, message, count != NULL, __builtin_return_address(0));
     errno = saved;
 }
 

@@ -409,6 +409,7 @@ int si_lua_error(lua_State *L) {
     memcpy(text, group, group_bytes);
     memcpy(text + group_bytes, message, message_bytes);
     const si__record event = {.type = SI__EVENT_ERROR,
+                              .value = count == NULL,
                               .count = 1,
                               .caller = __builtin_return_address(0),
                               .text = text,

@@ -34,7 +34,7 @@ typedef struct si__recorded_segments {
 
 /* Finds or adds; NULL: out of memory or too many groups. Borrowed until the next call. */
 si__recorded_error *si__recorded_error_get(si__recorded_errors *errors, const char *group);
-/* Forgets groups without a count: crashes that were none, and stacks whose count has not come. */
+/* Forgets groups without a count: crashes that were none, and stacks whose count was in an earlier report. */
 void si__recorded_errors_drop_uncounted(si__recorded_errors *errors);
 void si__recorded_errors_clear(si__recorded_errors *errors);
 

@@ -262,6 +262,7 @@ static void record_error(si__recorder *r, uint32_t node, const si__drained_event
         }
         name_exception(message, sizeof message, group, sizeof group);
     } else {
+        counted_here = event->value == 1;
         split_text(event->text, event->text_bytes, group, sizeof group, message, sizeof message);
     }
     add_error(&r->errors, group, message, node, counted_here, event->count);

@@ -38,7 +38,7 @@ enum { SI__LIVE_CHUNKS = SI__LIVE_COUNT / 128 }; /* pages of the live table */
 typedef enum si__event_type {
     SI__EVENT_PAD = 1,   /* skip to the ring's start */
     SI__EVENT_CPU = 2,   /* value: nanoseconds of CPU; count: samples (timer ticks) */
-    SI__EVENT_ERROR = 3, /* count: 1; text: group NUL message */
+    SI__EVENT_ERROR = 3, /* count: 1; value: 1: no instrument had room to count it; text: group NUL message */
     SI__EVENT_CRASH = 4, /* value: signal number; text: description */
     SI__EVENT_ALLOC = 5, /* value: bytes, count: objects that the sample stands for; detail: its place in the live
                             table; text: its serial there, 8 bytes */

@@ -123,7 +123,8 @@ static void errors_are_counted_once_and_crashes_named(void **state) {
     const si__drained_instrument counted = {.kind = SI__INSTRUMENT_ERROR, .name = "disk", .count = 7};
     fail_in(r, &nowhere, SI__EVENT_ERROR, 0, "disk\0first", 10);
     fail_in(r, &nowhere, SI__EVENT_ERROR, 0, "disk\0last", 9);
-    fail_in(r, &nowhere, SI__EVENT_ERROR, 0, "no message", 10);
+    fail_in(r, &nowhere, SI__EVENT_ERROR, 1, "no message", 10);     /* its count found no room */
+    fail_in(r, &nowhere, SI__EVENT_ERROR, 0, "counted before", 14); /* in the report before this one */
     fail_in(r, &nowhere, SI__EVENT_CRASH, 11, "at 0x0", 6);
     fail_in(r, &nowhere, SI__EVENT_CRASH, -1, "", 0);
     si__recorder_tally(r, &counted);
@@ -136,6 +137,7 @@ static void errors_are_counted_once_and_crashes_named(void **state) {
     assert_int_equal(report->errors[0].count, 7); /* 5 of them were not sampled */
     assert_string_equal(report->errors[1].group, "no message");
     assert_string_equal(report->errors[1].message, "");
+    assert_int_equal(report->errors[1].count, 1);
     assert_string_equal(report->errors[2].group, "crash: SIGSEGV");
     assert_string_equal(report->errors[2].message, "at 0x0");
     assert_int_equal(report->errors[2].count, 1);
