@@ -137,17 +137,16 @@ static uint64_t window_of(const si__heap_thread *self) {
  */
 static void visit_allocated(si__heap_thread *self, const void *made, size_t bytes, const void *caller) {
     si__heap_cell *cell = si__heap_visit(self);
-    uint64_t now = atomic_load_explicit(&cell->bytes, memory_order_relaxed), since = now - self->seen;
+    uint64_t now = si__heap_bytes(cell), since = now - self->seen;
     si__poisson *poisson = &self->poisson;
     if (poisson->mean) poisson->left = since < (uint64_t)poisson->left ? poisson->left - (int64_t)since : 0;
-    uint64_t mallocs = atomic_load_explicit(&cell->mallocs, memory_order_relaxed);
-    atomic_store_explicit(&cell->mallocs, mallocs + 1, memory_order_relaxed);
-    atomic_store_explicit(&cell->bytes, now + bytes, memory_order_relaxed);
+    si__heap_increment(&cell->mallocs);
+    si__heap_set_bytes(cell, now + bytes, 0);
     advance(self, made, bytes, caller);
     uint64_t window = window_of(self);
     if (poisson->mean && (uint64_t)poisson->left < window) window = (uint64_t)poisson->left + 1;
     self->seen = now + bytes;
-    atomic_store_explicit(&cell->bytes_until, now + bytes + window, memory_order_relaxed);
+    si__heap_set_bytes(cell, now + bytes, window);
 }
 
 void si__heap_allocated(void *made, size_t bytes, const void *caller) {

@@ -80,10 +80,10 @@ static inline void *si__heap_calloc(size_t count, size_t bytes, const void *call
 
 static inline void *si__heap_realloc(void *old, size_t bytes, const void *caller) {
     si__heap_cell *cell = si__heap_self.cell;
-    if (!old || bytes == 0 || si__live_maybe(old) || !si__heap_count(cell, bytes))
+    if (!old || bytes == 0 || si__live_maybe(old) ||
+        atomic_load_explicit(&cell->frees_left, memory_order_relaxed) == 0 || !si__heap_count(cell, bytes))
         return si__heap_realloc_visit(old, bytes, caller);
-    uint64_t frees = atomic_load_explicit(&cell->frees, memory_order_relaxed);
-    atomic_store_explicit(&cell->frees, frees + 1, memory_order_relaxed);
+    si__heap_count_free(cell);
     return si__heap_real.realloc(old, bytes);
 }
 

@@ -51,7 +51,7 @@ static uint64_t mallocs(void) {
     return atomic_load_explicit(&si__heap_self.cell->mallocs, memory_order_relaxed);
 }
 static uint64_t frees(void) {
-    return atomic_load_explicit(&si__heap_self.cell->frees, memory_order_relaxed);
+    return si__heap_frees(si__heap_self.cell);
 }
 
 #define X(name, parameters, arguments)                                                                                 \

@@ -19,19 +19,51 @@ static struct cells { si__heap_cell of[SI__SLOT_COUNT]; } __attribute__((aligned
 static _Atomic uint64_t handed_in_ns; /* when a thread last did it for all */
 
 /* Several threads may hand in the same cell: a number never goes back. */
-static void raise_to(_Atomic uint64_t *to, _Atomic uint64_t *from) {
-    uint64_t now = atomic_load_explicit(from, memory_order_relaxed);
+static void raise_to(_Atomic uint64_t *to, uint64_t now) {
     uint64_t old = atomic_load_explicit(to, memory_order_relaxed);
     while (old < now &&
            !atomic_compare_exchange_weak_explicit(to, &old, now, memory_order_relaxed, memory_order_relaxed)) {}
 }
 
+/* A limit and what is left of it change together. */
+static void set(si__heap_cell *cell, _Atomic uint64_t *until, _Atomic uint64_t *left_there, uint64_t sum,
+                uint64_t left) {
+    uint32_t version = atomic_load_explicit(&cell->version, memory_order_relaxed);
+    atomic_store_explicit(&cell->version, version + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(until, sum + left, memory_order_relaxed);
+    atomic_store_explicit(left_there, left, memory_order_relaxed);
+    atomic_store_explicit(&cell->version, version + 2, memory_order_release);
+}
+
+void si__heap_set_bytes(si__heap_cell *cell, uint64_t bytes, uint64_t left) {
+    set(cell, &cell->bytes_until, &cell->bytes_left, bytes, left);
+}
+
+void si__heap_set_frees(si__heap_cell *cell, uint64_t frees, uint64_t left) {
+    set(cell, &cell->frees_until, &cell->frees_left, frees, left);
+}
+
+/* Sums of a cell that its owner may be changing. 0: a visit is under way, and hands in itself. */
+static int read_sums(const si__heap_cell *cell, uint64_t *bytes, uint64_t *frees) {
+    for (int tries = 0; tries < 8; tries++) {
+        uint32_t version = atomic_load_explicit(&cell->version, memory_order_acquire);
+        *bytes = si__heap_bytes(cell);
+        *frees = si__heap_frees(cell);
+        atomic_thread_fence(memory_order_acquire);
+        if (version % 2 == 0 && atomic_load_explicit(&cell->version, memory_order_relaxed) == version) return 1;
+    }
+    return 0;
+}
+
 static void hand_in(si__region *region, uint32_t index) {
     si__tallies *tallies = si__region_tallies(region, index);
-    si__heap_cell *cell = &cells.of[index];
-    raise_to(&tallies->of[SI__TALLY_MALLOC], &cell->mallocs);
-    raise_to(&tallies->of[SI__TALLY_FREE], &cell->frees);
-    raise_to(&tallies->of[SI__TALLY_MALLOC_BYTES], &cell->bytes);
+    const si__heap_cell *cell = &cells.of[index];
+    uint64_t bytes, frees;
+    if (!read_sums(cell, &bytes, &frees)) return;
+    raise_to(&tallies->of[SI__TALLY_MALLOC], atomic_load_explicit(&cell->mallocs, memory_order_relaxed));
+    raise_to(&tallies->of[SI__TALLY_FREE], frees);
+    raise_to(&tallies->of[SI__TALLY_MALLOC_BYTES], bytes);
 }
 
 void si__heap_hand_in(si__region *region) {
@@ -39,22 +71,23 @@ void si__heap_hand_in(si__region *region) {
     for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) hand_in(region, i);
 }
 
-static void add(_Atomic uint64_t *to, _Atomic uint64_t *from) {
-    atomic_fetch_add_explicit(to, atomic_exchange_explicit(from, 0, memory_order_relaxed), memory_order_relaxed);
-}
-
-/* What the thread counted before it had a slot comes along; its time with another slot is that slot's. */
+/* What the thread counted before it had a slot comes along; its time with another slot is that slot's. Nothing is left
+   of the limits of the cell that it leaves. */
 static void move_to(si__heap_thread *self, si__heap_cell *cell) {
     uint64_t unseen = 0;
     if (self->cell == &self->own) {
-        unseen = atomic_load_explicit(&self->own.bytes, memory_order_relaxed) - self->seen;
-        add(&cell->bytes, &self->own.bytes);
-        add(&cell->mallocs, &self->own.mallocs);
-        add(&cell->frees, &self->own.frees);
-        atomic_store_explicit(&self->own.bytes_until, 0, memory_order_relaxed);
-        atomic_store_explicit(&self->own.frees_until, 0, memory_order_relaxed);
+        si__heap_cell *own = &self->own;
+        uint64_t mallocs = atomic_load_explicit(&cell->mallocs, memory_order_relaxed) +
+                           atomic_load_explicit(&own->mallocs, memory_order_relaxed);
+        unseen = si__heap_bytes(own) - self->seen;
+        atomic_store_explicit(&cell->mallocs, mallocs, memory_order_relaxed);
+        si__heap_set_bytes(cell, si__heap_bytes(cell) + si__heap_bytes(own), 0);
+        si__heap_set_frees(cell, si__heap_frees(cell) + si__heap_frees(own), 0);
+        atomic_store_explicit(&own->mallocs, 0, memory_order_relaxed);
+        si__heap_set_bytes(own, 0, 0);
+        si__heap_set_frees(own, 0, 0);
     }
-    self->seen = atomic_load_explicit(&cell->bytes, memory_order_relaxed) - unseen;
+    self->seen = si__heap_bytes(cell) - unseen;
     self->cell = cell;
 }
 
@@ -64,10 +97,8 @@ si__heap_cell *si__heap_visit(si__heap_thread *self) {
     uint32_t index = slot ? (uint32_t)(slot - si__region_slot(region, 0)) : 0;
     si__heap_cell *cell = slot ? &cells.of[index] : &self->own;
     if (cell != self->cell) move_to(self, cell);
-    if (atomic_load_explicit(&cell->bytes, memory_order_relaxed) < self->seen) self->seen = 0; /* wiped by a fork */
-    atomic_store_explicit(&cell->frees_until,
-                          atomic_load_explicit(&cell->frees, memory_order_relaxed) + SI__HEAP_VISIT_FREES,
-                          memory_order_relaxed);
+    if (si__heap_bytes(cell) < self->seen) self->seen = 0; /* wiped by a fork */
+    si__heap_set_frees(cell, si__heap_frees(cell), SI__HEAP_VISIT_FREES);
     if (!slot) return cell;
     hand_in(region, index);
     uint64_t now = si__now_ns();

@@ -19,17 +19,19 @@ enum {
     SI__HEAP_VISIT_FREES = 1024 /* releases, likewise */
 };
 
-/* All only grow. Written by the owner; read by whoever hands in. */
+/* What a call changes counts down, so that it is compared and stored as it is: bytes asked for are bytes_until -
+   bytes_left, releases frees_until - frees_left, and a visit is due when a call would use up what is left. Both only
+   grow. Written by the owner; read by whoever hands in, with si__heap_cell_read. */
 typedef struct si__heap_cell {
-    _Atomic uint64_t bytes, bytes_until; /* asked for; the visit is due when a call would reach bytes_until */
-    _Atomic uint64_t mallocs;
-    _Atomic uint64_t frees, frees_until;
-    uint64_t pad[3];
+    _Atomic uint64_t bytes_left, mallocs, frees_left;
+    _Atomic uint64_t bytes_until, frees_until;
+    _Atomic uint32_t version; /* odd while a visit moves a limit: the sums are not to be had */
+    uint32_t pad[5];
 } __attribute__((aligned(64))) si__heap_cell;
 
 typedef struct si__heap_thread {
     si__heap_cell *cell; /* never NULL: a new thread's first call finds a visit due */
-    uint64_t seen;       /* cell->bytes at the last visit */
+    uint64_t seen;       /* bytes of the cell at the last visit */
     uint64_t seen_ns;    /* when that was */
     uint64_t window;     /* bytes to the next one, at most */
     si__poisson poisson;
@@ -40,22 +42,43 @@ typedef struct si__heap_thread {
 
 extern __thread si__heap_thread si__heap_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+/* Adds 1 to what this thread alone writes. A signal handler of it may count in between: on x86-64 one instruction. */
+static inline void si__heap_increment(_Atomic uint64_t *count) {
+#if defined(__x86_64__)
+    __asm__ volatile("incq %0" : "+m"(*count) : : "cc");
+#else
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+#endif
+}
+
 /* 1: the call is counted, and no visit is due. */
 static inline int si__heap_count(si__heap_cell *cell, uint64_t size) {
-    uint64_t bytes = atomic_load_explicit(&cell->bytes, memory_order_relaxed);
-    uint64_t left = atomic_load_explicit(&cell->bytes_until, memory_order_relaxed) - bytes;
-    if (__builtin_expect(size >= left, 0)) return 0;
-    atomic_store_explicit(&cell->bytes, bytes + size, memory_order_relaxed);
-    uint64_t mallocs = atomic_load_explicit(&cell->mallocs, memory_order_relaxed);
-    atomic_store_explicit(&cell->mallocs, mallocs + 1, memory_order_relaxed);
+    uint64_t left = atomic_load_explicit(&cell->bytes_left, memory_order_relaxed);
+    if (__builtin_expect(left <= size, 0)) return 0;
+    atomic_store_explicit(&cell->bytes_left, left - size, memory_order_relaxed);
+    si__heap_increment(&cell->mallocs);
     return 1;
 }
 static inline int si__heap_count_free(si__heap_cell *cell) {
-    uint64_t frees = atomic_load_explicit(&cell->frees, memory_order_relaxed);
-    if (__builtin_expect(frees >= atomic_load_explicit(&cell->frees_until, memory_order_relaxed), 0)) return 0;
-    atomic_store_explicit(&cell->frees, frees + 1, memory_order_relaxed);
+    uint64_t left = atomic_load_explicit(&cell->frees_left, memory_order_relaxed);
+    if (__builtin_expect(left == 0, 0)) return 0;
+    atomic_store_explicit(&cell->frees_left, left - 1, memory_order_relaxed);
     return 1;
 }
+
+/* The owner's own sums. */
+static inline uint64_t si__heap_bytes(const si__heap_cell *cell) {
+    return atomic_load_explicit(&cell->bytes_until, memory_order_relaxed) -
+           atomic_load_explicit(&cell->bytes_left, memory_order_relaxed);
+}
+static inline uint64_t si__heap_frees(const si__heap_cell *cell) {
+    return atomic_load_explicit(&cell->frees_until, memory_order_relaxed) -
+           atomic_load_explicit(&cell->frees_left, memory_order_relaxed);
+}
+
+/* The owner sets the sums anew, with so much left until the next visit. */
+void si__heap_set_bytes(si__heap_cell *cell, uint64_t bytes, uint64_t left);
+void si__heap_set_frees(si__heap_cell *cell, uint64_t frees, uint64_t left);
 
 /* A visit: the calling thread's cell, which may be another one than before, after handing in. Host thread. */
 si__heap_cell *si__heap_visit(si__heap_thread *self);

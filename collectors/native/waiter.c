@@ -51,6 +51,7 @@ si__waiter *si__waiter_find(si__region *region) {
     uint32_t index = (uint32_t)(slot - si__region_slot(region, 0));
     self->slot = slot;
     self->tid = atomic_load_explicit(&slot->tid, memory_order_relaxed);
+    self->owner = si__waiter_owner(slot);
     self->tallies = si__region_tallies(region, index);
     self->now = si__region_wait(region, index);
     self->resolver = 0;

@@ -23,6 +23,7 @@ typedef struct si__waiter {
     si__slot *slot;
     si__tallies *tallies;
     si__wait_now *now;
+    uint64_t owner; /* of the slot while it is this thread's: see si__waiter_owner */
     int32_t tid;
     uint32_t calls; /* by descriptor: now and then the remembered kind is checked */
     uintptr_t
@@ -40,6 +41,15 @@ void si__waiter_prepare(void);
 /* Looks whether this thread is observed, and where its place is. NULL: the real call is all there is to do. */
 si__waiter *si__waiter_find(si__region *region);
 
+/* Whose a slot is and in which state, in one load. */
+static inline uint64_t si__waiter_owner(const si__slot *slot) {
+    uint64_t owner;
+    _Static_assert(offsetof(si__slot, tid) == offsetof(si__slot, state) + 4 && offsetof(si__slot, state) % 8 == 0,
+                   "state and tid lie together");
+    __atomic_load((const uint64_t *)(const void *)&slot->state, &owner, __ATOMIC_RELAXED);
+    return owner;
+}
+
 /* This thread's waiter; NULL: waits are off, the thread is not observed or ends, or this is a forked child. */
 static inline si__waiter *si__waiter_get(void) {
     si__waiter *self = &si__waiter_self;
@@ -47,10 +57,7 @@ static inline si__waiter *si__waiter_get(void) {
     if (!region || atomic_load_explicit(&region->control.wait_ns, memory_order_relaxed) == 0) return NULL;
     if (__builtin_expect(self->region != region, 0)) return si__waiter_find(region);
     /* A thread's slot may have been closed by its own end, and belong to another thread by now. */
-    if (__builtin_expect(atomic_load_explicit(&self->slot->tid, memory_order_relaxed) != self->tid ||
-                             atomic_load_explicit(&self->slot->state, memory_order_relaxed) != SI__SLOT_LIVE,
-                         0))
-        return si__waiter_find(region);
+    if (__builtin_expect(si__waiter_owner(self->slot) != self->owner, 0)) return si__waiter_find(region);
     return self;
 }
 
