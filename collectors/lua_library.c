@@ -197,7 +197,8 @@ void si__lua_learn_sites(lua_library *l, lua_State *L) {
     l->lua_callk(L, 0, 0, 0, NULL);
     l->lua_callk(L, 0, 0, 0, NULL);
     push_pair(l, L);
-    if (l->lua_pcallk(L, 0, 0, 0, 0, NULL) != LUA_OK || l->lua_pcallk(L, 0, 0, 0, 0, NULL) != LUA_OK) l->lua_error(L);
+    for (int i = 0; i < 2; i++)
+        if (l->lua_pcallk(L, 0, 0, 0, 0, NULL) != LUA_OK) l->lua_error(L);
     for (int i = 0; i < 2; i++) {
         lua_State *co = l->lua_newthread(L);
         push_pair(l, co);

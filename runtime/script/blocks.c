@@ -25,7 +25,7 @@ void *si__blocks_take(si__blocks *blocks, size_t bytes) {
     size_t class = class_of(bytes), size = (class + 1) * SI__BLOCK_STEP;
     void *block = blocks->free[class];
     if (block) {
-        memcpy(&blocks->free[class], block, sizeof block);
+        memcpy(&blocks->free[class], block, sizeof blocks->free[class]);
         return block;
     }
     if ((size_t)(blocks->end - blocks->next) < size && !add_chunk(blocks)) return NULL; /* the rest is left unused */
@@ -36,7 +36,7 @@ void *si__blocks_take(si__blocks *blocks, size_t bytes) {
 
 void si__blocks_give(si__blocks *blocks, void *block, size_t bytes) {
     size_t class = class_of(bytes);
-    memcpy(block, &blocks->free[class], sizeof block);
+    memcpy(block, &blocks->free[class], sizeof blocks->free[class]);
     blocks->free[class] = block;
 }
 
