@@ -13,7 +13,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "../profile/profile_type.h"
 #include "../report/json.h"
+
+#define LINK_BYTES 1024
 
 static size_t count_state(const si__message *m, si__alert_state state) {
     size_t n = 0;
@@ -54,6 +57,43 @@ static void link_to(const si__message *m, const si__alert *alert, char *out, siz
              hex ? alert->fingerprint : "");
 }
 
+static void escape_into(char *out, size_t bytes, const char *text) {
+    size_t n = 0;
+    for (const char *c = text; *c && n + 4 < bytes; c++) {
+        int plain = (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || *c == '-' ||
+                    *c == '_' || *c == '.';
+        n += (size_t)snprintf(out + n, bytes - n, plain ? "%c" : "%%%02X", (unsigned char)*c);
+    }
+    out[n] = '\0';
+}
+
+/* The profile that the alert is about, around the time it began: its subject says of which kind ("cpu", or "heap|call
+   (module)", then that call is looked for). Empty when it is not about a profile, or there is no dashboard. */
+static void link_to_profile(const si__message *m, const si__alert *a, char *out, size_t bytes) {
+    char type[24], app[400], environment[400], call[400] = "";
+    const char *subject = or_empty(a->subject);
+    size_t length = strcspn(subject, "|/"), base = m->link_base ? strlen(m->link_base) : 0;
+    int64_t begin = a->started_ms ? a->started_ms : a->fired_ms, end = a->resolved_ms ? a->resolved_ms : a->fired_ms;
+    out[0] = '\0';
+    if (!base || length >= sizeof type || begin <= 0 || !*or_empty(a->app) || !*or_empty(a->environment)) return;
+    snprintf(type, sizeof type, "%.*s", (int)length, subject);
+    if (si__profile_type_named(type) < 0) return;
+    while (base && m->link_base[base - 1] == '/') base--;
+    escape_into(app, sizeof app, a->app);
+    escape_into(environment, sizeof environment, a->environment);
+    if (subject[length] == '|') {
+        char name[128];
+        const char *function = subject + length + 1, *module = strstr(function, " (");
+        snprintf(name, sizeof name, "%.*s", (int)(module ? (size_t)(module - function) : strlen(function)), function);
+        escape_into(call, sizeof call, name);
+    }
+    if (end < begin) end = begin;
+    int n = snprintf(out, bytes, "%.*s/a/%s/%s/profiles/%s?from=%lld&to=%lld%s%s", (int)base, m->link_base, app,
+                     environment, type, (long long)(begin - 15 * 60 * 1000), (long long)(end + 5 * 60 * 1000),
+                     *call ? "&q=" : "", call);
+    if (n < 0 || (size_t)n >= bytes) out[0] = '\0'; /* half a link leads nowhere */
+}
+
 /* "2026-11-23 05:07:36 UTC", without the locale. */
 static void time_text(int64_t time_ms, char out[80]) {
     time_t seconds = (time_t)(time_ms / 1000);
@@ -70,7 +110,7 @@ static void line(FILE *to, const char *label, const char *value) {
 }
 
 static void alert_text(FILE *to, const si__message *m, const si__alert *a) {
-    char when[80], number[40], where[512];
+    char when[80], number[40], where[512], link[LINK_BYTES];
     fprintf(to, "%s  %s: %s\n", a->state == SI__ALERT_RESOLVED ? "RESOLVED" : "FIRING", or_empty(a->rule),
             or_empty(a->summary));
     line(to, "  severity", a->severity);
@@ -90,6 +130,8 @@ static void alert_text(FILE *to, const si__message *m, const si__alert *a) {
     line(to, "  runbook", a->runbook);
     link_to(m, a, where, sizeof where);
     line(to, "  dashboard", where);
+    link_to_profile(m, a, link, sizeof link);
+    line(to, "  profile", link);
     if (a->detail && *a->detail) fprintf(to, "\n%s\n", a->detail);
 }
 
@@ -114,8 +156,9 @@ char *si__message_text(const si__message *m) {
 /* ---- Webhook ---- */
 
 static void put_alert(si__json_writer *w, const si__message *m, const si__alert *a) {
-    char link[512];
+    char link[512], profile[LINK_BYTES];
     link_to(m, a, link, sizeof link);
+    link_to_profile(m, a, profile, sizeof profile);
     si__json_object_begin(w, NULL);
     si__json_put_string(w, "fingerprint", a->fingerprint);
     si__json_put_string(w, "rule", or_empty(a->rule));
@@ -133,6 +176,7 @@ static void put_alert(si__json_writer *w, const si__message *m, const si__alert 
     si__json_put_int(w, "fired_ms", a->fired_ms);
     si__json_put_int(w, "resolved_ms", a->resolved_ms);
     if (*link) si__json_put_string(w, "link", link);
+    if (*profile) si__json_put_string(w, "profile", profile);
     si__json_object_end(w);
 }
 
@@ -192,7 +236,7 @@ static void put_slack_field(si__json_writer *w, const char *title, const char *v
 }
 
 static void put_slack_alert(si__json_writer *w, const si__message *m, const si__alert *a) {
-    char link[512], where[512], number[40] = "";
+    char link[512], where[512], number[40] = "", profile[LINK_BYTES], named[LINK_BYTES + 40];
     int resolved = a->state == SI__ALERT_RESOLVED, critical = a->severity && !strcmp(a->severity, "critical");
     link_to(m, a, link, sizeof link);
     snprintf(where, sizeof where, "%s / %s on %s", or_empty(a->app), or_empty(a->environment), or_empty(a->host));
@@ -210,6 +254,15 @@ static void put_slack_alert(si__json_writer *w, const si__message *m, const si__
     put_slack_field(w, "Where", where);
     put_slack_field(w, "Runbook", or_empty(a->runbook));
     put_slack_field(w, "Detail", or_empty(a->detail));
+    link_to_profile(m, a, profile, sizeof profile);
+    if (*profile) {
+        snprintf(named, sizeof named, "<%s|the profile that fired>", profile); /* escaped text in it, and ours */
+        si__json_object_begin(w, NULL);
+        si__json_put_string(w, "title", "Profile");
+        si__json_put_string(w, "value", named);
+        si__json_put_bool(w, "short", 1);
+        si__json_object_end(w);
+    }
     si__json_array_end(w);
     si__json_put_int(w, "ts", (a->fired_ms ? a->fired_ms : a->started_ms) / 1000);
     si__json_object_end(w);
@@ -239,16 +292,25 @@ static const char *pagerduty_severity(const si__alert *a) {
     return !strcmp(severity, "critical") || !strcmp(severity, "warning") ? severity : "info";
 }
 
-static void put_pagerduty(si__json_writer *w, const si__message *m, const si__channel *channel) {
+static void put_pagerduty_link(si__json_writer *w, const char *text, const char *href) {
+    si__json_object_begin(w, NULL);
+    si__json_put_string(w, "href", href);
+    si__json_put_string(w, "text", text);
+    si__json_object_end(w);
+}
+
+static void put_pagerduty(si__json_writer *w, const si__message *m) {
     const si__alert *a = m->alerts;
     si__message one = *m;
-    char subject[1024], link[512];
+    char subject[1024], link[LINK_BYTES];
     one.count = 1;
     si__message_subject(&one, subject, sizeof subject);
     link_to(m, a, link, sizeof link);
     si__json_object_begin(w, NULL);
-    si__json_put_string(w, "routing_key", channel->secret);
-    si__json_put_string(w, "event_action", a->state == SI__ALERT_RESOLVED ? "resolve" : "trigger");
+    si__json_put_string(w, "event_action",
+                        a->state == SI__ALERT_RESOLVED ? "resolve"
+                        : a->acked                     ? "acknowledge"
+                                                       : "trigger");
     si__json_put_string(w, "dedup_key", a->fingerprint);
     si__json_object_begin(w, "payload");
     si__json_put_string(w, "summary", subject);
@@ -266,10 +328,9 @@ static void put_pagerduty(si__json_writer *w, const si__message *m, const si__ch
     si__json_object_end(w);
     if (*link) {
         si__json_array_begin(w, "links");
-        si__json_object_begin(w, NULL);
-        si__json_put_string(w, "href", link);
-        si__json_put_string(w, "text", "Dashboard");
-        si__json_object_end(w);
+        put_pagerduty_link(w, "Dashboard", link);
+        link_to_profile(m, a, link, sizeof link);
+        if (*link) put_pagerduty_link(w, "Profile", link);
         si__json_array_end(w);
     }
     si__json_object_end(w);
@@ -281,7 +342,7 @@ char *si__message_json(const si__message *m, const si__channel *channel, size_t 
     if (channel->kind == SI__CHANNEL_SLACK)
         put_slack(&w, m);
     else if (channel->kind == SI__CHANNEL_PAGERDUTY)
-        put_pagerduty(&w, m, channel);
+        put_pagerduty(&w, m);
     else
         put_webhook(&w, m);
     return si__json_take(&w, &out, length) ? NULL : out;

@@ -27,7 +27,8 @@ void si__message_subject(const si__message *message, char *out, size_t bytes);
 /* Plain text of several lines, UTF-8, '\n'. malloc'ed, or NULL. */
 char *si__message_text(const si__message *message);
 
-/* The body of an HTTP request, JSON. For PagerDuty it is about the first alert alone. malloc'ed, or NULL. */
+/* The body of an HTTP request, JSON. For PagerDuty it is about the first alert alone, and without the routing key.
+ * malloc'ed, or NULL. */
 char *si__message_json(const si__message *message, const si__channel *channel, size_t *length);
 
 /* RFC 5322, with CRLF, complete with headers. malloc'ed, or NULL. */

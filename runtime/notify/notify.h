@@ -4,10 +4,12 @@
  *
  * Destinations are "kind:name" (slack:perf, email:leads, webhook:ops, pagerduty:core), or other names for such
  * ("default"); their addresses and secrets come from a channels file (JSON, docs/channels.md) or the dashboard's
- * settings, never from a rule. One outbox entry per (message, destination), kept in memory until a 2xx (or SMTP 250);
- * per channel in order, one at a time. Full jitter from 1 s to 5 min, Retry-After obeyed, Slack one a second. Given up
- * ("failed", logged as an error) after 24 h, after five refusals (3xx, 4xx, SMTP 5xx) of one message, when its channel
- * goes, and at close.
+ * settings, never from a rule. One outbox entry per (message, channel), kept until a 2xx (or SMTP 250), in memory and,
+ * once si__notify_keep was called, on disk; per channel in order, one at a time. Full jitter from 1 s to 5 min,
+ * Retry-After obeyed, Slack one a second, PagerDuty two. Tried without end: what was refused (3xx, 4xx, SMTP 5xx) five
+ * times steps aside for an hour at a time, so that the others can go. Given up ("failed", logged as an error) only when
+ * its channel goes, when more than 500 messages or 32 MiB wait (the oldest gives way), and, with nothing on disk, at
+ * close.
  */
 #ifndef SI_NOTIFY_NOTIFY_H
 #define SI_NOTIFY_NOTIFY_H
@@ -17,6 +19,7 @@
 #include <uv.h>
 
 #include "../report/alert.h"
+#include "../worker.h"
 
 typedef struct si__notify si__notify;
 
@@ -36,6 +39,7 @@ typedef struct si__notify_options {
     void *log_arg;
     void (*on_event)(void *arg, const si__notify_event *event); /* may be NULL; must not load channels or close */
     void *event_arg;
+    uint32_t timeout_ms; /* for one attempt; 0: 30 s */
 } si__notify_options;
 
 /* No channels yet. NULL: out of memory. */
@@ -46,12 +50,23 @@ si__notify *si__notify_new(uv_loop_t *loop, const si__notify_options *options);
    "file:" secrets (small, blocking). */
 int si__notify_channels_load(si__notify *notify, const char *json, size_t length, char *error, size_t error_bytes);
 
+/* From now on what waits is kept in `dir` (made, 0700) by the worker, which must be closed after the notifier; and what
+   an earlier process left there is sent again, with its old delivery id. Nobody else may use the directory. Call it
+   once, before anything is sent. 0 or SI_ENOMEM. Reads the directory (small, blocking). */
+int si__notify_keep(si__notify *notify, si__worker *worker, const char *dir);
+/* Why the outbox could not be written the last time; "" when all is well, or nothing is kept. */
+const char *si__notify_keep_error(const si__notify *notify);
+
+/* The channels that a destination stands for: itself, or those of another name. Borrowed until channels are loaded.
+   Returns how many (at most `most` are given); 0: there is none of that name. */
+size_t si__notify_channels(const si__notify *notify, const char *destination, const char **names, size_t most);
+
 /* Queues one message about `alerts` (grouped, borrowed for the call) to a destination. Returns its id, or 0 with error
-   set (unknown destination, 1000 messages waiting, out of memory). */
+   set (unknown destination, out of memory). Alerts that are `acked` go to PagerDuty alone. */
 uint64_t si__notify_send(si__notify *notify, const char *destination, const si__alert *alerts, size_t count,
                          char *error, size_t error_bytes);
 size_t si__notify_pending(const si__notify *notify);
-/* Stops at once; what is waiting fails. Asynchronous; frees itself, then calls closed. */
+/* Stops at once; what is waiting and is not on disk fails. Asynchronous; frees itself, then calls closed. */
 void si__notify_close(si__notify *notify, void (*closed)(void *arg), void *arg);
 
 #endif

@@ -7,8 +7,10 @@
 
 #include <si/si.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "../report/json.h"
 #include "sha256.h"
 
 #define RETRY_AFTER_MOST_S (24 * 3600)
@@ -86,15 +88,40 @@ static int prepare_mail(si__request *r, const si__channel *c) {
     return 0;
 }
 
-int si__request_prepare(si__request *r, const si__channel *c, const char *delivery, const char *body, size_t length,
-                        int64_t now_s, const char *proxy_url, const char *ca_file) {
+/* The routing key goes in now: it is neither in memory nor on disk while a message waits, and a corrected one counts.
+ */
+static int add_routing_key(si__request *r, const char *key) {
+    si__json_writer w = {0};
+    char *head;
+    size_t length;
+    si__json_object_begin(&w, NULL);
+    si__json_put_string(&w, "routing_key", key);
+    si__json_object_end(&w);
+    if (si__json_take(&w, &head, &length)) return SI_ENOMEM;
+    r->own = malloc(length + r->length + 1);
+    if (r->own) { /* {"routing_key":"...", then what the body has after its brace */
+        memcpy(r->own, head, length - 1);
+        r->own[length - 1] = ',';
+        memcpy(r->own + length, r->body + 1, r->length - 1);
+        r->body = r->own;
+        r->length = length + r->length - 1;
+    }
+    free(head);
+    return r->own ? SI_OK : SI_ENOMEM;
+}
+
+int si__request_prepare(si__request *r, const si__channel *c, const si__request_options *o) {
     int mail = c->kind == SI__CHANNEL_EMAIL;
     memset(r, 0, sizeof *r);
-    r->body = body;
-    r->length = length;
-    r->easy =
-        si__transfer_handle(c->url, mail ? "smtp,smtps" : "http,https", mail ? NULL : proxy_url, ca_file, &r->answer);
-    int status = !r->easy ? SI_ENOMEM : mail ? prepare_mail(r, c) : prepare_http(r, c, delivery, now_s);
+    r->body = o->body;
+    r->length = o->length;
+    r->easy = si__transfer_handle(c->url, mail ? "smtp,smtps" : "http,https", mail ? NULL : o->proxy_url, o->ca_file,
+                                  &r->answer);
+    int status = r->easy ? SI_OK : SI_ENOMEM;
+    if (!status && c->kind == SI__CHANNEL_PAGERDUTY && r->length > 1) status = add_routing_key(r, c->secret);
+    if (!status) status = mail ? prepare_mail(r, c) : prepare_http(r, c, o->delivery, o->now_s);
+    if (!status && o->timeout_ms) curl_easy_setopt(r->easy, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
+    if (!status && mail && o->any_address) curl_easy_setopt(r->easy, CURLOPT_MAIL_RCPT_ALLLOWFAILS, 1L);
     if (status) si__request_clear(r);
     return status;
 }
@@ -115,8 +142,8 @@ void si__request_read(si__request *r, CURLcode code, const si__channel *c, si__r
     long status = 0;
     *out = (si__request_result){0};
     curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (c->kind != SI__CHANNEL_EMAIL && (!code || (code == CURLE_WRITE_ERROR && status >= 200))) {
-        read_http(r, status, out); /* a long answer is an answer */
+    if (c->kind != SI__CHANNEL_EMAIL && status >= 200) {
+        read_http(r, status, out); /* an answer that is too long, too slow or cut short is an answer */
     } else if (!code) {
         out->accepted = 1;
     } else if (c->kind == SI__CHANNEL_EMAIL && status >= 400 && status < 600) {
@@ -129,6 +156,7 @@ void si__request_read(si__request *r, CURLcode code, const si__channel *c, si__r
 
 void si__request_clear(si__request *r) {
     if (r->easy) curl_easy_cleanup(r->easy);
+    free(r->own);
     curl_slist_free_all(r->list);
     memset(r, 0, sizeof *r);
 }

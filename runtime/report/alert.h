@@ -25,6 +25,7 @@ typedef struct si__alert {
     int64_t started_ms;  /* Unix time: pending since */
     int64_t fired_ms;    /* 0: not yet */
     int64_t resolved_ms; /* 0: not yet */
+    int acked;           /* 1: the message is that somebody has seen it. In notifications only, never on the wire */
 } si__alert;
 
 int si__alert_copy(si__alert *to, const si__alert *from); /* 0 or SI_ENOMEM; *to is overwritten, not freed */

@@ -1,6 +1,6 @@
 """A real SMTP server for tests: 127.0.0.1, a free port. Prints its port, then each mail it accepts as one line of JSON.
 
-Arguments: --refuse N CODE (the first N recipients are answered with CODE), --tls CERT KEY (STARTTLS and log-in required).
+Arguments: --refuse N CODE (the first N recipients are answered with CODE), --never ADDRESS (always 550), --tls CERT KEY (STARTTLS and log-in required).
 """
 import argparse
 import json
@@ -13,6 +13,7 @@ from aiosmtpd.smtp import AuthResult
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--refuse", nargs=2, type=int, default=(0, 0))
+parser.add_argument("--never")
 parser.add_argument("--tls", nargs=2)
 options = parser.parse_args()
 left = options.refuse[0]
@@ -21,6 +22,8 @@ left = options.refuse[0]
 class Keep:
     async def handle_RCPT(self, server, session, envelope, address, rcpt_options):
         global left
+        if address == options.never:
+            return "550 no such user"
         if left > 0:
             left -= 1
             return "%d not now" % options.refuse[1]
