@@ -261,6 +261,8 @@ function t.segment(raw) return engine:segment(raw) end
 function t.route(alert) return engine:route(alert) end
 function t.ack(alert) return engine:ack(alert.fingerprint) end
 function t.now() return now_ms end
+--- What a rule sees now, as `si rules explain` prints it: a list of lines.
+function t.explain(rule) return engine:explain(rule, now_ms) end
 
 -- ---- Assertions ---------------------------------------------------------------------------------------------------
 
@@ -285,6 +287,13 @@ local function describe_rule(name, subject)
     rule.evaluations == 0 and " (no series matched)" or "") end
   if rule.error ~= "" then lines[#lines + 1] = "  its last error: " .. rule.error end
   if not rule.enabled then lines[#lines + 1] = "  it is not enabled" end
+  for i, line in ipairs(engine:explain(name, now_ms)) do
+    if i > 13 then
+      lines[#lines + 1] = "  ..."
+      break
+    end
+    if i > 1 then lines[#lines + 1] = line end -- the first is what we say ourselves
+  end
   if rule.hold_ms > 0 then lines[#lines + 1] = ("  hold is %g s"):format(rule.hold_ms / 1000) end
   lines[#lines + 1] = ("  (%s:%d, %d s after the start)"):format(rule.file, rule.line, (now_ms - first_ms) // 1000)
   return table.concat(lines, "\n")
@@ -313,7 +322,7 @@ local function routed(to)
   return #t.messages(to) > 0
 end
 
---- Adds assert.fires(rule [, subject]), assert.pending, assert.resolves and assert.routes_to(destination) to luassert.
+--- Adds assert.fires(rule [, subject]), assert.pends (or assert.pending), assert.resolves and assert.routes_to(destination) to luassert.
 function t.install(assert, say)
   local function register(name, test, expected, expected_not, explain)
     say:set_namespace "en"
@@ -336,6 +345,8 @@ function t.install(assert, say)
   register("fires", function(name, subject) return in_state(name, subject, "firing") end,
     "Expected this rule to fire:", "Expected this rule not to fire:", describe_rule)
   register("pending", function(name, subject) return in_state(name, subject, "pending") end,
+    "Expected this rule to be pending:", "Expected this rule not to be pending:", describe_rule)
+  register("pends", function(name, subject) return in_state(name, subject, "pending") end,
     "Expected this rule to be pending:", "Expected this rule not to be pending:", describe_rule)
   register("resolves", was_resolved, "Expected this rule to have fired and to be resolved:",
     "Expected this rule not to be resolved:", describe_rule)

@@ -408,19 +408,36 @@ static void collect_line(void *arg, const char *line) {
     if (items[list->count]) list->count++;
 }
 
+/* Pushes the lines as a list and frees them. [-0, +1, m] */
+static void push_lines(lua_State *L, line_list *lines) {
+    lua_createtable(L, (int)lines->count, 0);
+    for (size_t i = 0; i < lines->count; i++) {
+        lua_pushstring(L, lines->items[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+        free(lines->items[i]);
+    }
+    free(lines->items);
+}
+
 /* check(dir) -> number of problems, list of lines. [-1, +2, e] */
 static int check_dir(lua_State *L) {
     line_list lines = {0};
     int problems = si__script_check(luaL_optstring(L, 1, NULL), collect_line, &lines);
     lua_pushinteger(L, problems);
-    lua_createtable(L, (int)lines.count, 0);
-    for (size_t i = 0; i < lines.count; i++) {
-        lua_pushstring(L, lines.items[i]);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-        free(lines.items[i]);
-    }
-    free(lines.items);
+    push_lines(L, &lines);
     return 2;
+}
+
+/* engine:explain(rule, now_ms) -> list of lines: what the rule sees now; empty when there is no such rule. [-3, +1, e]
+ */
+static int explain(lua_State *L) {
+    engine *e = check(L);
+    line_list lines = {0};
+    const char *rule = luaL_checkstring(L, 2);
+    int64_t now_ms = (int64_t)luaL_checknumber(L, 3);
+    si__script_explain(e->script, rule, now_ms, collect_line, &lines);
+    push_lines(L, &lines);
+    return 1;
 }
 
 /* duration("5m") -> milliseconds, or nil. [-1, +1, e] */
@@ -436,20 +453,10 @@ static int duration(lua_State *L) {
 __attribute__((visibility("default"))) int luaopen_si_testing_core(lua_State *L);
 
 int luaopen_si_testing_core(lua_State *L) {
-    static const luaL_Reg methods[] = {{"load", load},
-                                       {"load_dir", load_dir},
-                                       {"add", add},
-                                       {"tick", tick},
-                                       {"events", events},
-                                       {"alerts", alerts},
-                                       {"rules", rules},
-                                       {"segment", segment},
-                                       {"route", route},
-                                       {"ack", ack},
-                                       {"save", save},
-                                       {"restore", restore},
-                                       {"close", close_engine},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"load", load},     {"load_dir", load_dir}, {"add", add},         {"tick", tick},          {"events", events},
+        {"alerts", alerts}, {"rules", rules},       {"segment", segment}, {"route", route},        {"ack", ack},
+        {"save", save},     {"restore", restore},   {"explain", explain}, {"close", close_engine}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"new", new}, {"check", check_dir}, {"duration", duration}, {NULL, NULL}};
     luaL_checkversion(L);
     luaL_newmetatable(L, ENGINE);
