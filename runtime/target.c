@@ -32,7 +32,8 @@ struct si__target {
     si__space *space;
     si__module_list modules; /* as read last, and those unmapped since that old samples may lie in */
     /* one refresh at a time */
-    int refreshing, again, ending;
+    int refreshing, again;
+    _Atomic int ending;
     uint32_t answering; /* modules_wanted that the running refresh answers */
     si__space *new_space;
     si__module_list new_modules;
@@ -147,6 +148,11 @@ static void keep_stale(si__module_list *now, const si__module_list *before) {
     qsort(now->items, now->count, sizeof *now->items, by_start);
 }
 
+/* A process that is gone walks no more. A forked one has its parent's tables, until its modules change. */
+static int needs_tables(const si__target *t) {
+    return !atomic_load(&t->ending) && (t->answering > 1 || !atomic_load(&t->region->inherits));
+}
+
 static void refresh_work(void *arg) {
     si__target *t = arg;
     size_t length = 0;
@@ -161,8 +167,9 @@ static void refresh_work(void *arg) {
     }
     t->first_maps = NULL;
     if (maps && length && si__module_list_parse(maps, length, &t->new_modules) == 0) {
-        int published = si__unwind_publish(t->parts.cache, t->region, t->new_modules.items, t->new_modules.count,
-                                           t->root, &t->without_rows);
+        int published = needs_tables(t) ? si__unwind_publish(t->parts.cache, t->region, t->new_modules.items,
+                                                             t->new_modules.count, t->root, &t->without_rows)
+                                        : 0;
         if (published >= 0) atomic_store(&t->region->modules_seen, t->answering);
         t->published = published >= 0;
         si__drain_answer_stacks(t->drain, maps, length);

@@ -22,6 +22,7 @@
 #include "signal.h"
 #include "thread.h"
 #include "timer.h"
+#include "unwind.h"
 
 static si__probe_options options_now;
 static _Atomic int descriptor = -1;
@@ -115,7 +116,8 @@ static const si__fork_steps fork_steps = {before_fork, after_fork, in_child};
 static si__region *make_region(int *fd, int *error) {
     si__region *region = si__region_create(fd, error);
     if (!region) return NULL;
-    if (mapped && options_now.preloaded) si__region_unmap(mapped); /* the parent's: nothing here points into it */
+    if (mapped && options_now.preloaded)
+        si__unwind_inherit(mapped, region); /* the parent's: nothing else points there */
     mapped = region;
     atomic_store_explicit(&region->control.cpu_mhz, options_now.cpu_mhz, memory_order_relaxed);
     atomic_store_explicit(&region->control.heap_bytes, options_now.heap_bytes, memory_order_relaxed);

@@ -139,3 +139,13 @@ si__region *si__region_map(int fd, int *errno_out) {
 void si__region_unmap(si__region *region) {
     if (region) munmap(region, TOTAL_BYTES);
 }
+
+void *si__region_unmap_but_tables(si__region *region) {
+    void *tables = (char *)region + UNWIND_OFF;
+    munmap(region, UNWIND_OFF);
+    return tables;
+}
+
+void si__region_unmap_tables(void *tables) {
+    if (tables) munmap(tables, SI__UNWIND_ARENA_BYTES);
+}

@@ -17,7 +17,7 @@
 #include "bucket.h"
 
 #define SI__REGION_MAGIC 0x31304e4f49474553ull /* "SEGION01" */
-#define SI__REGION_VERSION 2u
+#define SI__REGION_VERSION 3u
 
 enum {
     SI__SLOT_COUNT = 2048,       /* threads that can be observed at once */
@@ -240,6 +240,8 @@ typedef struct si__region {
     _Atomic uint64_t instruments_refused; /* P: names that found no room */
     _Atomic uint64_t live_refused;        /* P: sampled allocations that the live table had no room for */
     _Atomic uint64_t names_refused;       /* P: names of frames that found no room */
+    _Atomic uint32_t inherits; /* P: 1: until this process's modules change, its walks use the tables of the process
+                                  that it was forked from, and need none here */
     /* P: a bit for every page of the live table that was ever written */
     _Atomic uint64_t live_chunks[SI__LIVE_CHUNKS / 64];
     si__collector_state collectors[SI__COLLECTOR_STATES]; /* P; index = place in the registry */
@@ -301,5 +303,9 @@ si__region *si__region_create(int *fd_out, int *errno_out);
    no region of this version. */
 si__region *si__region_map(int fd, int *errno_out);
 void si__region_unmap(si__region *region);
+
+/* Unmaps all of it but the arena of unwind tables, which is returned, and that again. Only system calls. */
+void *si__region_unmap_but_tables(si__region *region);
+void si__region_unmap_tables(void *tables);
 
 #endif

@@ -8,6 +8,8 @@
  */
 #include "unwind.h"
 
+#include <string.h>
+
 #include "unwind_table.h"
 
 #if defined(__x86_64__)
@@ -503,6 +505,41 @@ static void unpin(si__unwind_arena *arena, si__slot *slot, int pinned) {
         atomic_fetch_sub_explicit(&arena->anonymous, 1, memory_order_release);
 }
 
+/* ---- Tables of the process that we were forked from ----
+   They are the publisher's and the parent's: a child only reads them, and remembers in a place of its own. */
+
+static struct {
+    si__unwind_arena *arena; /* NULL: nothing is inherited */
+    uint64_t root;           /* as it was; what another one names may lie where this one's tables were */
+} inherited;
+static uint64_t inherited_memory[SI__MEMORY_COUNT];
+
+static int still_inherited(void) {
+    return inherited.arena && atomic_load(&inherited.arena->root) == inherited.root;
+}
+
+void si__unwind_inherit(si__region *parent, si__region *region) {
+    si__unwind_arena *of_parent = (si__unwind_arena *)(void *)((char *)parent + parent->unwind_off);
+    uint64_t root = atomic_load(&of_parent->root);
+    if (root) {
+        if (inherited.arena) {
+            si__region_unmap_tables(inherited.arena);
+            memset(inherited_memory, 0, sizeof inherited_memory);
+        }
+        inherited.arena = si__region_unmap_but_tables(parent);
+        inherited.root = root;
+    } else {
+        if (!atomic_load(&parent->inherits)) inherited.root = 0; /* it had given them up, for a reason */
+        si__region_unmap(parent);
+    }
+    atomic_store(&region->inherits, still_inherited() && inherited.root);
+}
+
+static void give_up_inherited(si__region *region) {
+    if (!atomic_exchange(&region->inherits, 0)) return;
+    atomic_fetch_add(&region->modules_wanted, 1);
+}
+
 unsigned si__unwind(si__region *region, si__slot *slot, const si__regs *regs, uint64_t stack_lo, uint64_t stack_hi,
                     uint64_t *pcs, unsigned cap, unsigned *flags) {
     if (!cap) return 0;
@@ -519,10 +556,13 @@ unsigned si__unwind(si__region *region, si__slot *slot, const si__regs *regs, ui
     w.lo = regs->sp - stack_lo > RED_ZONE ? regs->sp - RED_ZONE : stack_lo;
     w.stack_lo = stack_lo;
     w.hi = stack_hi;
-    w.arena = (char *)region + region->unwind_off;
     si__unwind_arena *arena = (si__unwind_arena *)(void *)((char *)region + region->unwind_off);
     int pinned;
-    open_root(&w, pin(arena, slot, &pinned));
+    uint64_t root = pin(arena, slot, &pinned);
+    int inherits = !root && atomic_load_explicit(&region->inherits, memory_order_relaxed);
+    w.arena = inherits ? (char *)inherited.arena : (char *)arena;
+    open_root(&w, inherits ? inherited.root : root);
+    if (inherits) w.memory = inherited_memory;
     unsigned count = 1;
     walk_begin(&w, regs);
     step_result rc = walk_fast(&w, pcs, cap, &count);
@@ -532,6 +572,12 @@ unsigned si__unwind(si__region *region, si__slot *slot, const si__regs *regs, ui
         rc = walk_full(&w, regs, pcs, cap, &count);
     }
     unpin(arena, slot, pinned);
+    if (inherits && !still_inherited()) {
+        memset(pcs + 1, 0, (count - 1) * sizeof *pcs); /* may be given back, and the ring wants that empty */
+        count = 1;
+        rc = STEP_LOST;
+        give_up_inherited(region);
+    }
     if (rc != STEP_END) *flags |= SI__STACK_TRUNCATED;
     if (w.wanted) { /* once per publication: it is the publisher who answers */
         uint32_t seen = atomic_load_explicit(&region->modules_seen, memory_order_relaxed);

@@ -42,6 +42,14 @@ typedef struct si__unwind_arena si__unwind_arena;
 unsigned si__unwind(si__region *region, si__slot *slot, const si__regs *regs, uint64_t stack_lo, uint64_t stack_hi,
                     uint64_t *pcs, unsigned cap, unsigned *flags);
 
+/*
+ * In a forked child with one thread: `parent` is the parent's region, which goes: all of it is unmapped, but for tables
+ * that are published in it, or that it had inherited itself. Walks in the new `region` use them until there are others:
+ * the modules of the two are the same. The publisher may change its tables at any time, of which a walk takes note
+ * afterwards; then what it found is thrown away, and the region asks for its own. Only system calls.
+ */
+void si__unwind_inherit(si__region *parent, si__region *region);
+
 /* ---- Publisher side: runtime's worker thread, or a test; may allocate ---- */
 
 typedef struct si__unwind_cache si__unwind_cache; /* compiled rows per file, shared by all processes observed */
