@@ -22,6 +22,17 @@ command_bench() {
             ;;
         report) bench_report "$@" ;;
         web) bench_web "$@" ;;
+        overhead)
+            need overhead
+            # shellcheck source=/dev/null
+            source bench/overhead.sh
+            bench_overhead "$@"
+            ;;
+        accuracy)
+            build_preset release accuracy_bench si si_probe
+            step "Programs whose truth is known (about two minutes)"
+            "$BENCH_BUILD/bench/accuracy_bench" "$@"
+            ;;
         *)
             [[ -f bench/${name}_bench.c ]] || die "there is no benchmark $name; ./dev bench lists them"
             build_preset release "${name}_bench"
@@ -35,7 +46,9 @@ bench_list() {
     local source
     echo "web      first load of the page in Chromium, frame rate of a flame graph of 100,000 nodes"
     echo "report   bytes on the wire, the agent's CPU and memory, in the shop under load"
+    echo "overhead everything on at the default cadence: the shop, redis and nginx with and without; the agent's CPU and memory"
     for source in bench/*_bench.c; do
+        [[ $source != */overhead_bench.c ]] || continue
         # The first line of the opening comment that says something.
         printf '%-8s %s\n' "$(basename -- "$source" _bench.c)" "$(sed -n '/^ \* [A-Z]/{s/^ \* //p;q}' "$source")"
     done

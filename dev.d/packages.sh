@@ -13,6 +13,7 @@ declare -A PACKAGES=(
     [lint]="clang clang-tidy clang-format cppcheck lua-check lua5.4 shellcheck"
     [fuzz]="clang libclang-rt-14-dev"
     [bench]="libgoogle-perftools-dev libjemalloc2 heaptrack wrk"
+    [overhead]="wrk curl procps redis-server redis-tools nginx-light" # two servers that their packages start, too
 )
 
 # need GROUP...: installs what is missing of the groups, and nothing when nothing is.
