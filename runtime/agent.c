@@ -65,7 +65,10 @@ static void on_alert(void *arg, const si__alert *alert) {
 
 static void on_notify(void *arg, const char *destination, const si__alert *alerts, size_t count) {
     si__agent *a = arg;
-    si__deliver_send(a->deliver, destination, alerts, count, si__reporter_sequence(a->reporter), a->now_ms);
+    si__report_id report = {.sequence = si__reporter_sequence(a->reporter)};
+    memcpy(report.boot, a->boot, sizeof report.boot);
+    si__deliver_send(a->deliver, destination, alerts, count, &report, a->now_ms);
+    a->told = 1;
 }
 
 static void on_profile(void *arg, const si__profile_request *request) {
@@ -80,7 +83,7 @@ static void on_profile(void *arg, const si__profile_request *request) {
 
 static void on_stored(void *arg, const si__report_id *id) {
     si__agent *a = arg;
-    if (memcmp(id->boot, a->boot, sizeof a->boot) == 0) si__deliver_stored(a->deliver, id->sequence);
+    si__deliver_stored(a->deliver, id, memcmp(id->boot, a->boot, sizeof a->boot) == 0);
 }
 
 static void on_rename(void *arg, const char *raw, char *out, size_t out_bytes) {
@@ -230,6 +233,7 @@ static void every_second(si__agent *a) {
     }
     enable_types(a);
     end_focuses(a);
+    if (a->told) si__agent_save_alerts(a); /* killed a moment later, it must not tell the same again */
     if (a->now_ms - a->last_save_ms >= SAVE_MS) si__agent_save_state(a);
     int64_t due_ms = a->news && NEWS_MS < a->cadence.report_ms ? NEWS_MS : a->cadence.report_ms;
     if (a->now_ms - a->last_report_ms >= due_ms && !si__reporter_busy(a->reporter)) {
@@ -322,6 +326,12 @@ void si__agent_process_ended(si__agent *a, pid_t pid) {
 
 /* ---- Life ---- */
 
+static int keep_outbox(si__agent *a) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/outbox", a->settings->state_dir);
+    return si__notify_keep(a->notify, a->worker, path);
+}
+
 static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o, char *error, size_t error_bytes) {
     const si__settings *s = a->settings;
     a->worker = si__worker_new(loop);
@@ -351,6 +361,7 @@ static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o,
         !a->meter || !a->notify || !a->script)
         return SI_ENOMEM;
     int rc = si__spool_open(s->state_dir, NULL, &a->spool, error, error_bytes);
+    int rc_disk = rc;         /* another agent may have the directory */
     if (rc && s->state_dir) { /* go on in memory, and say so */
         si__settings_log(s, SI_LOG_ERROR, "spool in memory only: %s", error);
         si__agent_status(a, "spool", "degraded", error);
@@ -368,6 +379,7 @@ static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o,
                                        .log = on_log,
                                        .on_stored = on_stored,
                                        .log_arg = a};
+    if (s->state_dir && !rc_disk && keep_outbox(a)) return SI_ENOMEM;
     if (s->dashboard_url && !(a->upload = si__upload_new(loop, a->worker, a->spool, &upload))) return SI_ENOMEM;
     a->deliver = si__deliver_new(s, a->notify, a->upload);
     return a->deliver ? 0 : SI_ENOMEM;

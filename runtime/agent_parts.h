@@ -55,6 +55,7 @@ struct si__agent {
     si__cadence cadence;
     int64_t unix_ms, started_unix_ms; /* for what is written down */
     int64_t started_ms;
+    int told; /* notifications were made: which alerts they told of is to be saved */
     int news; /* an alert began or ended: the dashboard, which tells people, must not wait for the cadence */
     int64_t now_ms, last_second_ms, last_metrics_ms, last_read_ms, last_report_ms, last_govern_ms, last_save_ms;
     int64_t focus_end_ms[SI__PROFILE_TYPES]; /* 0: none */
@@ -84,6 +85,7 @@ void si__agent_describe(void *agent, si__report *report);               /* statu
 void si__agent_learn(si__agent *agent, const si__target *target);       /* what a process tells of itself */
 int si__agent_has_probe(const si__agent *agent, const char *collector); /* its probe side works in the first process */
 void si__agent_save_state(si__agent *agent);
+void si__agent_save_alerts(si__agent *agent); /* the alert states alone */
 void si__agent_load_state(si__agent *agent);
 int si__read_file(const char *path, char **text,
                   size_t *length); /* whole, at most 16 MiB, terminated; 0 or SI_E*, errno set */

@@ -99,6 +99,8 @@ void si__agent_describe(void *agent, si__report *report) {
     if (!c.disk_ok) add_status(report, "spool", "degraded", c.disk_error);
     add_loss(report, "reports", c.made, c.acked, c.pending,
              c.dropped_size + c.dropped_age + c.dropped_disk + c.dropped_rejected, c.disk_ok ? "" : c.disk_error);
+    const char *outbox = si__notify_keep_error(a->notify);
+    if (*outbox) add_status(report, "outbox", "degraded", outbox);
     if (a->upload) {
         si__upload_state state;
         si__upload_state_get(a->upload, &state);
@@ -207,15 +209,22 @@ static void save_file(si__agent *a, const char *name, uint8_t *data, size_t leng
     free(s);
 }
 
+void si__agent_save_alerts(si__agent *a) {
+    char *text = NULL;
+    size_t length = 0;
+    a->told = 0;
+    if (a->settings->state_dir && si__script_state_save(a->script, &text, &length) == 0)
+        save_file(a, "alerts.json", (uint8_t *)text, length);
+}
+
 void si__agent_save_state(si__agent *a) {
     a->last_save_ms = a->now_ms;
     if (!a->settings->state_dir) return;
     si__agent_status(a, "state", "on", "");
     uint8_t *data = NULL;
-    char *text = NULL;
     size_t length = 0;
     if (si__history_encode(a->history, &data, &length) == 0) save_file(a, "history.bin", data, length);
-    if (si__script_state_save(a->script, &text, &length) == 0) save_file(a, "alerts.json", (uint8_t *)text, length);
+    si__agent_save_alerts(a);
 }
 
 void si__agent_load_state(si__agent *a) {

@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_HELD = 256, HOLD_MS = 2 * 60 * 1000 };
+enum { MAX_HELD = 256, HOLD_MS = 2 * 60 * 1000, BOOT_TEXT = 33 };
 
 typedef struct held {
-    char destination[96];
-    si__alert *alerts;
-    size_t count;
+    uint64_t id;          /* of the notifier; 0: it has no such channel, which is said when it would have gone */
+    char destination[96]; /* for that */
+    char error[160];
+    char boot[BOOT_TEXT]; /* hex */
     uint64_t sequence;
 } held;
 
@@ -25,56 +26,57 @@ struct si__deliver {
     size_t count;
 };
 
+static void boot_text(const si__report_id *report, char out[BOOT_TEXT]) {
+    for (int i = 0; i < 16; i++) snprintf(out + 2 * i, 3, "%02x", report->boot[i]);
+}
+
+static void send_oldest(si__deliver *d) {
+    const held *h = &d->items[0];
+    if (h->id)
+        si__notify_release(d->notify, h->id);
+    else
+        si__settings_log(d->settings, SI_LOG_NOTICE, "no notification to %s: %s", h->destination, h->error);
+    memmove(&d->items[0], &d->items[1], --d->count * sizeof *d->items);
+}
+
+static void hold(si__deliver *d, const held *h) {
+    if (d->count == MAX_HELD) send_oldest(d); /* twice is better than never */
+    d->items[d->count++] = *h;
+}
+
+/* "BOOT/SEQUENCE", as si__deliver_send wrote it. What has another form counts as told by no report. */
+static void take_over(void *arg, uint64_t id, const char *tag) {
+    held h = {.id = id};
+    unsigned long long sequence = 0;
+    if (sscanf(tag, "%32[0-9a-f]/%llu", h.boot, &sequence) != 2) sequence = 0;
+    h.sequence = sequence;
+    hold(arg, &h);
+}
+
+static void release_all(void *arg, uint64_t id, const char *tag) {
+    (void)tag;
+    si__notify_release(arg, id);
+}
+
 si__deliver *si__deliver_new(const si__settings *settings, si__notify *notify, const si__upload *upload) {
     si__deliver *d = calloc(1, sizeof *d);
     if (!d) return NULL;
     d->settings = settings;
     d->notify = notify;
     d->upload = upload;
+    if (upload)
+        si__notify_held(notify, take_over, d);
+    else /* there was a dashboard once: now it is up to us */
+        si__notify_held(notify, release_all, notify);
     return d;
 }
 
-static void held_clear(held *h) {
-    for (size_t i = 0; i < h->count; i++) si__alert_clear(&h->alerts[i]);
-    free(h->alerts);
-}
-
 void si__deliver_free(si__deliver *d) {
-    if (!d) return;
-    for (size_t i = 0; i < d->count; i++) held_clear(&d->items[i]);
     free(d);
 }
 
 size_t si__deliver_held(const si__deliver *d) {
     return d->count;
-}
-
-static void send_now(si__deliver *d, const char *destination, const si__alert *alerts, size_t count) {
-    char error[256] = "";
-    if (si__notify_send(d->notify, destination, alerts, count, error, sizeof error)) return;
-    si__settings_log(d->settings, SI_LOG_NOTICE, "no notification to %s: %s", destination, error);
-}
-
-static void send_oldest(si__deliver *d) {
-    held *h = &d->items[0];
-    send_now(d, h->destination, h->alerts, h->count);
-    held_clear(h);
-    memmove(&d->items[0], &d->items[1], --d->count * sizeof *d->items);
-}
-
-/* 0 or SI_ENOMEM. */
-static int hold(si__deliver *d, const char *destination, const si__alert *alerts, size_t count, uint64_t sequence) {
-    held h = {.sequence = sequence, .alerts = calloc(count, sizeof *alerts)};
-    if (!h.alerts) return SI_ENOMEM;
-    snprintf(h.destination, sizeof h.destination, "%s", destination);
-    for (; h.count < count; h.count++) {
-        if (si__alert_copy(&h.alerts[h.count], &alerts[h.count]) == 0) continue;
-        held_clear(&h);
-        return SI_ENOMEM;
-    }
-    if (d->count == MAX_HELD) send_oldest(d); /* twice is better than never */
-    d->items[d->count++] = h;
-    return 0;
 }
 
 /* An upload that has not tried yet is not out of reach. */
@@ -87,19 +89,31 @@ static int out_of_reach(si__deliver *d, int64_t now_ms) {
     return unreachable && now_ms - d->unreachable_since_ms >= HOLD_MS;
 }
 
-void si__deliver_send(si__deliver *d, const char *destination, const si__alert *alerts, size_t count, uint64_t sequence,
-                      int64_t now_ms) {
-    if (d->upload && count && !out_of_reach(d, now_ms) && hold(d, destination, alerts, count, sequence) == 0) return;
-    send_now(d, destination, alerts, count);
+void si__deliver_send(si__deliver *d, const char *destination, const si__alert *alerts, size_t count,
+                      const si__report_id *report, int64_t now_ms) {
+    char tag[SI__NOTIFY_TAG], error[160] = "";
+    held h = {.sequence = report->sequence};
+    if (!d->upload || out_of_reach(d, now_ms)) {
+        if (!si__notify_send(d->notify, destination, alerts, count, error, sizeof error))
+            si__settings_log(d->settings, SI_LOG_NOTICE, "no notification to %s: %s", destination, error);
+        return;
+    }
+    boot_text(report, h.boot);
+    snprintf(h.destination, sizeof h.destination, "%s", destination);
+    snprintf(tag, sizeof tag, "%s/%llu", h.boot, (unsigned long long)h.sequence);
+    h.id = si__notify_hold(d->notify, destination, alerts, count, tag, h.error, sizeof h.error);
+    hold(d, &h);
 }
 
-void si__deliver_stored(si__deliver *d, uint64_t sequence) {
+void si__deliver_stored(si__deliver *d, const si__report_id *report, int own) {
+    char boot[BOOT_TEXT];
     size_t kept = 0;
+    boot_text(report, boot);
     for (size_t i = 0; i < d->count; i++) {
-        if (d->items[i].sequence <= sequence)
-            held_clear(&d->items[i]);
-        else
-            d->items[kept++] = d->items[i];
+        const held *h = &d->items[i];
+        int same = !strcmp(h->boot, boot), told = same ? h->sequence <= report->sequence : own;
+        if (told && h->id) si__notify_withdraw(d->notify, h->id);
+        if (!told) d->items[kept++] = d->items[i];
     }
     d->count = kept;
 }

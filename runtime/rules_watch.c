@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { INTERVAL_MS = 500 };
+enum { INTERVAL_MS = 200 };
 
 struct si__rules_watch {
     uv_timer_t timer;

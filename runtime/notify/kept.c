@@ -142,6 +142,7 @@ void si__kept_put(si__kept *kept, const si__kept_message *m) {
     si__json_put_int(&w, "version", 1);
     si__json_put_string(&w, "channel", m->channel);
     si__json_put_int(&w, "queued_ms", m->queued_ms);
+    if (*m->tag) si__json_put_string(&w, "held", m->tag);
     si__json_put_uint(&w, "length", m->length);
     si__json_put_uint(&w, "crc32c", si__crc32c(0, m->body, m->length));
     si__json_object_end(&w);
@@ -181,13 +182,15 @@ static char *read_file(const char *path, size_t *length) {
     return text;
 }
 
-/* 0, or SI_EFORMAT. `channel`: NAME_MOST bytes. The body stays within `text`. */
-static int parse(const char *text, size_t length, char *channel, si__kept_message *out) {
+/* 0, or SI_EFORMAT. `channel` and `tag`: NAME_MOST bytes. The body stays within `text`. */
+static int parse(const char *text, size_t length, char *channel, char *tag, si__kept_message *out) {
     const char *end = memchr(text, '\n', length);
     si__json *head = NULL;
     if (!end || si__json_parse(text, (size_t)(end - text), &head, NULL, 0)) return SI_EFORMAT;
     snprintf(channel, NAME_MOST, "%s", si__json_get_string(head, "channel", ""));
+    snprintf(tag, NAME_MOST, "%s", si__json_get_string(head, "held", ""));
     out->channel = channel;
+    out->tag = tag;
     out->queued_ms = si__json_get_integer(head, "queued_ms", 0);
     out->body = end + 1;
     out->length = length - (size_t)(end + 1 - text);
@@ -214,13 +217,13 @@ size_t si__kept_each(si__kept *kept, void (*each)(void *arg, const si__kept_mess
     size_t bad = 0;
     int count = scandir(kept->dir, &names, NULL, alphasort);
     for (int i = 0; i < count; i++) {
-        char path[PATH_BYTES], aside[PATH_BYTES + 8], channel[NAME_MOST];
+        char path[PATH_BYTES], aside[PATH_BYTES + 8], channel[NAME_MOST], tag[NAME_MOST];
         si__kept_message m = {0};
         size_t length;
         snprintf(path, sizeof path, "%s/%s", kept->dir, names[i]->d_name);
         if (parse_name(names[i]->d_name, &m)) {
             char *text = read_file(path, &length);
-            if (text && !parse(text, length, channel, &m)) {
+            if (text && !parse(text, length, channel, tag, &m)) {
                 each(arg, &m);
             } else {
                 snprintf(aside, sizeof aside, "%s.bad", path);

@@ -22,6 +22,7 @@ typedef struct si__kept_message {
     const char *channel;
     char key[SI__DELIVERY_BYTES];
     int64_t queued_ms; /* Unix */
+    const char *tag;   /* "": not held */
     const char *body;
     size_t length;
 } si__kept_message;

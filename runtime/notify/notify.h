@@ -26,7 +26,7 @@ typedef struct si__notify si__notify;
 typedef struct si__notify_event { /* one line of the delivery log; borrowed for the call */
     uint64_t id; /* what si__notify_send returned; shared by all entries of that call (PagerDuty has one per alert) */
     const char *destination;
-    const char *state; /* "queued", "sent", "retry", "failed" */
+    const char *state; /* "queued", "sent", "retry", "failed", "withdrawn" */
     const char *error; /* never holds a URL or a secret; NULL when queued or sent */
     int attempts;
     int64_t time_ms; /* Unix */
@@ -65,6 +65,18 @@ size_t si__notify_channels(const si__notify *notify, const char *destination, co
    set (unknown destination, out of memory). Alerts that are `acked` go to PagerDuty alone. */
 uint64_t si__notify_send(si__notify *notify, const char *destination, const si__alert *alerts, size_t count,
                          char *error, size_t error_bytes);
+
+#define SI__NOTIFY_TAG 64
+
+/* The same, but the message waits (on disk too) until it is released. `tag`: what the caller knows it by after a
+   restart, not empty. */
+uint64_t si__notify_hold(si__notify *notify, const char *destination, const si__alert *alerts, size_t count,
+                         const char *tag, char *error, size_t error_bytes);
+void si__notify_release(si__notify *notify, uint64_t id);  /* it goes as soon as it can */
+void si__notify_withdraw(si__notify *notify, uint64_t id); /* it has become needless; an event "withdrawn" */
+/* Every part of a message that is held, those of an earlier process among them; borrowed for the call. */
+void si__notify_held(si__notify *notify, void (*each)(void *arg, uint64_t id, const char *tag), void *arg);
+
 size_t si__notify_pending(const si__notify *notify);
 /* Stops at once; what is waiting and is not on disk fails. Asynchronous; frees itself, then calls closed. */
 void si__notify_close(si__notify *notify, void (*closed)(void *arg), void *arg);

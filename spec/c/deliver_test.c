@@ -13,10 +13,13 @@
 #include "../../runtime/deliver.h"
 #include "http_server.h"
 #include "loop_until.h"
+#include "temporary_dir.h"
 
 enum { MINUTE_MS = 60000 };
 static const server_answer accepted = {ANSWER, 200, "{}", NULL, NULL};
 static const server_answer broken = {ANSWER, 503, "", NULL, NULL};
+
+static const char *state_dir; /* of the notifier's outbox; NULL: in memory */
 
 typedef struct world {
     uv_loop_t loop;
@@ -51,6 +54,9 @@ static void begin(world *w, const http_server *dashboard) {
     w->worker = si__worker_new(&w->loop);
     assert_int_equal(si__spool_open(NULL, NULL, &w->spool, error, sizeof error), 0);
     w->notify = si__notify_new(&w->loop, &(si__notify_options){0});
+    char outbox[100];
+    snprintf(outbox, sizeof outbox, "%s/outbox", state_dir ? state_dir : "");
+    if (state_dir) assert_int_equal(si__notify_keep(w->notify, w->worker, outbox), 0);
     w->webhook = http_server_start(&accepted, 1);
     int length = snprintf(text, sizeof text, "{\"channels\":{\"webhook:ops\":{\"url\":\"http://127.0.0.1:%u/\"}}}",
                           w->webhook->port);
@@ -91,7 +97,13 @@ static void tell(world *w, const char *summary, uint64_t sequence, int64_t now_m
                        .environment = "e",
                        .host = "h",
                        .state = SI__ALERT_FIRING};
-    si__deliver_send(w->deliver, "webhook:ops", &alert, 1, sequence, now_ms);
+    const si__report_id report = {.boot = {7}, .sequence = sequence};
+    si__deliver_send(w->deliver, "webhook:ops", &alert, 1, &report, now_ms);
+}
+
+static void stored(world *w, uint64_t sequence) {
+    const si__report_id report = {.boot = {7}, .sequence = sequence};
+    si__deliver_stored(w->deliver, &report, 1);
 }
 
 static void try_a_report(world *w) {
@@ -128,12 +140,12 @@ static void what_the_dashboard_has_it_delivers(void **state) {
     try_a_report(&w);
     tell(&w, "in the third report", 3, 0);
     tell(&w, "in the fourth", 4, 0);
-    si__deliver_stored(w.deliver, 2); /* another report */
+    stored(&w, 2); /* another report */
     assert_int_equal(si__deliver_held(w.deliver), 2);
-    si__deliver_stored(w.deliver, 3);
+    stored(&w, 3);
     assert_int_equal(si__deliver_held(w.deliver), 1);
     si__deliver_tick(w.deliver, 100 * MINUTE_MS); /* it is in reach: nothing to do */
-    si__deliver_stored(w.deliver, 5);
+    stored(&w, 5);
     assert_int_equal(si__deliver_held(w.deliver), 0);
     assert_int_equal(http_server_requests(w.webhook), 0);
     end(&w);
@@ -181,12 +193,52 @@ static void too_many_to_hold_are_sent_not_dropped(void **state) {
     http_server_stop(dashboard);
 }
 
+static void what_is_held_outlives_the_process(void **state) {
+    (void)state;
+    world w;
+    char dir[64];
+    temporary_dir_make(dir);
+    state_dir = dir;
+    http_server *dashboard = http_server_start(&broken, 1);
+    begin(&w, dashboard);
+    try_a_report(&w);
+    tell(&w, "before the restart", 2, 10 * MINUTE_MS);
+    tell(&w, "in the next report", 3, 10 * MINUTE_MS);
+    end(&w);
+    begin(&w, dashboard); /* still away */
+    assert_int_equal(si__deliver_held(w.deliver), 2);
+    const si__report_id late = {.boot = {7}, .sequence = 2};
+    si__deliver_stored(w.deliver, &late, 0); /* an old report got through before it went away again */
+    assert_int_equal(si__deliver_held(w.deliver), 1);
+    try_a_report(&w);
+    si__deliver_tick(w.deliver, 20 * MINUTE_MS);
+    si__deliver_tick(w.deliver, 22 * MINUTE_MS);
+    LOOP_UNTIL(&w.loop, http_server_requests(w.webhook) == 1 && si__notify_pending(w.notify) == 0);
+    assert_true(body_has(&w, 0, "in the next report"));
+    tell(&w, "later", 4, 22 * MINUTE_MS);
+    LOOP_UNTIL(&w.loop, http_server_requests(w.webhook) == 2 && si__notify_pending(w.notify) == 0);
+    end(&w);
+    begin(&w, dashboard); /* all of it was delivered or withdrawn */
+    assert_int_equal(si__deliver_held(w.deliver), 0);
+    assert_int_equal(si__notify_pending(w.notify), 0);
+    tell(&w, "held again", 5, 30 * MINUTE_MS);
+    end(&w);
+    begin(&w, NULL); /* there is no dashboard any more: up to us */
+    LOOP_UNTIL(&w.loop, http_server_requests(w.webhook) == 1);
+    assert_true(body_has(&w, 0, "held again"));
+    end(&w);
+    http_server_stop(dashboard);
+    temporary_dir_remove(dir);
+    state_dir = NULL;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_dashboard_people_are_told_at_once),
         cmocka_unit_test(what_the_dashboard_has_it_delivers),
         cmocka_unit_test(a_dashboard_that_is_away_for_two_minutes_is_not_waited_for),
         cmocka_unit_test(too_many_to_hold_are_sent_not_dropped),
+        cmocka_unit_test(what_is_held_outlives_the_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
