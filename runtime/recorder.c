@@ -15,6 +15,7 @@
 enum { RING_SLICES = 30, MESSAGE_BYTES = 256 };
 static const uint64_t ring_slice_ns = 10ull * 1000000000;
 const double si__recorder_collect_at = 0.75;
+static const double no_rest_at = 0.95;
 
 uint64_t si__recorder_clock_ns(void) {
     struct timespec t;
@@ -162,12 +163,14 @@ static void collect(si__recorder *r) {
     free(use.lists);
 }
 
-/* When almost everything is in use, a collection brings little: the next one waits until half of the rest is taken. */
+/* When almost everything is in use, a collection brings little: the next one waits until half of the rest is taken, and
+   for the next cut when there is no rest to speak of. A stack that finds no room leaves locations behind that would
+   otherwise bring the next collection at once. */
 static void make_room(si__recorder *r) {
     if (si__stacks_fill(r->stacks) <= r->collect_above) return;
     collect(r);
     double fill = si__stacks_fill(r->stacks);
-    double halfway = fill + (1 - fill) / 2;
+    double halfway = fill > no_rest_at ? 1 : fill + (1 - fill) / 2;
     r->collect_above = halfway > si__recorder_collect_at ? halfway : si__recorder_collect_at;
 }
 
