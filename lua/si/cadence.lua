@@ -5,31 +5,46 @@ local fields = require "si.fields"
 local M = {}
 
 local cadence_fields = {
-  metrics = { kind = "duration", default = "60s", min = "1s", max = "1h" },
-  report = { kind = "duration", default = "2m", min = "5s", max = "1h" },
-  cpu = {
+  metrics = { kind = "duration", default = "60s", min = "1s", max = "1h" }, --- time between two readings of the metrics
+  report = { kind = "duration", default = "2m", min = "5s", max = "1h" }, --- time between two reports to the dashboard
+  cpu = { --- when CPU is sampled
     kind = "table",
     default = {},
     fields = {
-      hz = { kind = "number", min = 0, max = 1000, default = 100 },
-      every = { kind = "duration", default = "8s", min = "1s", max = "1h" },
-      span = { kind = "duration", default = "2s", min = "100ms", max = "1h" },
-      background_hz = { kind = "number", min = 0, max = 100, default = 10 },
+      hz = { kind = "number", min = 0, max = 1000, default = 100 }, --- samples per second of CPU time and thread, during a span
+      every = { kind = "duration", default = "8s", min = "1s", max = "1h" }, --- a span begins this often
+      span = { kind = "duration", default = "2s", min = "100ms", max = "1h" }, --- and lasts this long; span = every: always on
+      background_hz = { kind = "number", min = 0, max = 100, default = 10 }, --- samples per second between spans; 0: off
     },
   },
-  heap = { kind = "table", default = {}, fields = { bytes = { kind = "size", default = "512KiB", min = "4KiB", max = "1GiB", or_zero = true } } },
-  wait = {
+  heap = { --- when allocations are sampled
     kind = "table",
     default = {},
     fields = {
+      --- mean bytes allocated between two samples of the heap profile; 0: off
+      bytes = { kind = "size", default = "512KiB", min = "4KiB", max = "1GiB", or_zero = true },
+    },
+  },
+  wait = { --- when waits are sampled: lock, network, system, channel
+    kind = "table",
+    default = {},
+    fields = {
+      --- mean time waited between two samples, during a span; "0ms": off
       mean = { kind = "duration", default = "10ms", min = "1ms", max = "10s", or_zero = true },
-      every = { kind = "duration", default = "16s", min = "1s", max = "1h" },
-      span = { kind = "duration", default = "16s", min = "100ms", max = "1h" },
+      every = { kind = "duration", default = "16s", min = "1s", max = "1h" }, --- a span begins this often
+      span = { kind = "duration", default = "16s", min = "100ms", max = "1h" }, --- and lasts this long; span = every: always on
+      --- the same between spans; "0ms": off there
       background_mean = { kind = "duration", default = "100ms", min = "1ms", max = "60s", or_zero = true },
     },
   },
-  overhead = { kind = "table", default = {}, fields = { cpu = { kind = "number", min = 0.0001, max = 1, default = 0.01 } } },
-  when = { kind = "function" },
+  overhead = { --- what si may cost
+    kind = "table",
+    default = {},
+    fields = {
+      cpu = { kind = "number", min = 0.0001, max = 1, default = 0.01 }, --- share of one core that si may use; above it halves its rates
+    },
+  },
+  when = { kind = "function" }, --- function(now, host) that returns a table of changes, or nil; asked once a minute
 }
 
 local function flat(c)
@@ -51,7 +66,7 @@ local function merged(base, over)
   return out
 end
 
---- cadence { ... }: once in all files.
+--- cadence { metrics = "60s", report = "2m" }: how often things are measured; once in all files.
 function M.word(set)
   return function(t)
     local at = fields.at("cadence")

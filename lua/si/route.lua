@@ -14,21 +14,24 @@ for _, label in ipairs(labels) do
 end
 
 local route_fields = {
+  --- destinations: "slack:NAME", "email:NAME", "webhook:NAME", "pagerduty:NAME", or a name of the channels file; {}: nobody
   to = { kind = "list", item = { kind = "string", max = 95 } },
+  --- labels that the alert must have: app, environment, host, rule, severity, subject; * stands for any text
   match = { kind = "table", fields = label_fields, default = {} },
+  --- alerts that agree in these labels travel in one message; { "app", "rule" } without it
   group_by = { kind = "list", item = { kind = "choice", of = labels } },
-  wait = { kind = "duration", max = "1h" },
-  interval = { kind = "duration", min = "1s", max = "1d" },
-  resend = { kind = "duration", min = "1m", max = "30d" },
-  continue = { kind = "boolean", default = false },
-  escalate = {
+  wait = { kind = "duration", max = "1h" }, --- gather this long before a group's first message; "30s" without it
+  interval = { kind = "duration", min = "1s", max = "1d" }, --- then at most one message this often; "5m" without it
+  resend = { kind = "duration", min = "1m", max = "30d" }, --- say it again this often while it fires; "4h" without it
+  continue = { kind = "boolean", default = false }, --- look at the next route too
+  escalate = { --- whom to tell when it goes on for long
     kind = "list",
     item = {
       kind = "table",
       fields = {
-        after = { kind = "duration", required = true, min = "1s", max = "7d" },
-        unless = { kind = "choice", of = { "acked" } },
-        to = { kind = "list", item = { kind = "string", max = 95 }, required = true },
+        after = { kind = "duration", required = true, min = "1s", max = "7d" }, --- when it has fired for this long
+        unless = { kind = "choice", of = { "acked" } }, --- not when somebody has acknowledged it
+        to = { kind = "list", item = { kind = "string", max = 95 }, required = true }, --- to whom
       },
     },
     default = {},
@@ -76,7 +79,8 @@ local function node(t, parent, at)
   return r
 end
 
---- route { to = "slack:perf", { match = { severity = "critical" }, to = "pagerduty:core" } }
+--- route { to = "slack:perf", { match = { severity = "critical" }, to = "pagerduty:core" } }: who is told. Nested
+-- routes inherit what they do not say; the deepest that matches is taken.
 function M.word(set)
   return function(t)
     local at = fields.at("route")
@@ -87,12 +91,13 @@ function M.word(set)
 end
 
 local inhibit_fields = {
-  source = { kind = "table", fields = label_fields, required = true },
-  target = { kind = "table", fields = label_fields, required = true },
-  equal = { kind = "list", item = { kind = "choice", of = labels }, default = {} },
+  source = { kind = "table", fields = label_fields, required = true }, --- labels of the alert that silences others
+  target = { kind = "table", fields = label_fields, required = true }, --- labels of those others
+  equal = { kind = "list", item = { kind = "choice", of = labels }, default = {} }, --- labels in which both agree
 }
 
---- inhibit { source = { rule = "agent_down" }, target = { severity = "warning" }, equal = { "app", "host" } }
+--- inhibit { source = { rule = "agent_down" }, target = { severity = "warning" }, equal = { "app", "host" } }: while the one
+-- fires, nothing is sent about the others.
 function M.inhibit(set)
   return function(t)
     local at = fields.at("inhibit")

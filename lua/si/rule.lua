@@ -9,26 +9,30 @@ local M = {}
 local subjects = { "metrics", "profiles", "callsites", "segments", "errors" }
 
 local rule_fields = {
-  severity = { kind = "choice", of = { "critical", "warning", "info" }, default = "warning" },
-  summary = { kind = "text or function" },
-  runbook = { kind = "string", max = 1024, default = "" },
-  watch = { kind = "made", by = { "metric" }, example = 'metric "name"' },
+  severity = { kind = "choice", of = { "critical", "warning", "info" }, default = "warning" }, --- how bad it is
+  summary = { kind = "text or function" }, --- one sentence, or function(series) that returns one; the rule's name without it
+  runbook = { kind = "string", max = 1024, default = "" }, --- a URL: what to do about it
+  watch = { kind = "made", by = { "metric" }, example = 'metric "name"' }, --- the one series it is about
+  --- many series, an alert for each
   over = { kind = "made", by = subjects, example = "one of " .. table.concat(subjects, ", ") .. " { ... }" },
+  --- function(series): true while something is wrong; a second result is shown as the alert's value
   when = { kind = "function", required = true, hint = 'when = function(s) return s:avg("5m") > 0.9 end' },
-  clear = { kind = "function" },
-  hold = { kind = "duration", default = "0s", max = "7d" },
-  keep = { kind = "duration", default = "5m", max = "7d" },
-  every = { kind = "duration", default = "10s", min = "1s", max = "1d" },
+  clear = { kind = "function" }, --- function(series): true when it is over, asked while it fires; the opposite of `when` without it
+  hold = { kind = "duration", default = "0s", max = "7d" }, --- `when` must be true for this long before it fires
+  keep = { kind = "duration", default = "5m", max = "7d" }, --- `clear` must be true for this long before it is resolved
+  every = { kind = "duration", default = "10s", min = "1s", max = "1d" }, --- how often it is evaluated
+  --- what to do when there are no points any more; `keep` with `watch`, `resolve` with `over`
   no_data = { kind = "choice", of = { "keep", "fire", "resolve" } },
-  no_data_after = { kind = "duration", default = "5m", min = "1s", max = "7d" },
-  grace = { kind = "duration", default = "5m", max = "1d" },
+  no_data_after = { kind = "duration", default = "5m", min = "1s", max = "7d" }, --- how old the last point is then
+  grace = { kind = "duration", default = "5m", max = "1d" }, --- after the start `no_data = "fire"` waits this long
+  --- where it runs: in the observed process, or over all of an application
   at = { kind = "choice", of = { "agent", "dashboard" }, default = "agent" },
-  enabled = { kind = "boolean", default = true },
-  on_fire = { kind = "function" },
-  attach = { kind = "function" },
+  enabled = { kind = "boolean", default = true }, --- false turns it off
+  on_fire = { kind = "function" }, --- function(series) that returns profile { ... } or a list of them, taken when it fires
+  attach = { kind = "function" }, --- function(series) that returns text or a list of lines for the details
 }
 
---- rule "name" { ... }
+--- rule "name" { watch = metric "load", when = function(s) return s:avg("5m") > 1 end }: what is an anomaly.
 function M.word(set)
   return function(name)
     local at = fields.at("rule " .. (type(name) == "string" and '"' .. name .. '"' or tostring(name)))
@@ -75,15 +79,18 @@ local function one_or_pattern(word)
   end
 end
 
---- metrics "queue%..*", segments "http .*", errors "db .*": every series whose whole name matches.
+--- metrics "queue%..*": every metric whose whole name matches the pattern.
 M.metrics = one_or_pattern "metrics"
+--- segments "http .*": every segment whose whole name matches.
 M.segments = one_or_pattern "segments"
+--- errors "db .*": every group of errors that matches; a point is the errors of a minute.
 M.errors = one_or_pattern "errors"
 
 local profile_types = { "cpu", "heap", "alloc", "lock", "network", "system", "channel" }
 local profile_choice = { kind = "choice", of = profile_types }
 
---- profiles { "cpu", "lock" }: each profile's total, in percent of the available cores.
+--- profiles { "cpu", "lock" }: each profile's total. cpu in percent of the available cores, heap in bytes in use, alloc in bytes
+-- a second; lock, network, system and channel in milliseconds waited a second, by all threads together.
 function M.profiles(t)
   local at = fields.at("profiles")
   local checked = fields.check({ types = { kind = "list", item = profile_choice } }, { types = t or profile_types }, at)
@@ -91,12 +98,12 @@ function M.profiles(t)
 end
 
 local callsite_fields = {
-  profile = { kind = "choice", of = profile_types, default = "cpu" },
-  top = { kind = "integer", min = 1, max = 1000, default = 200 },
-  min = { kind = "size", default = 0 },
+  profile = { kind = "choice", of = profile_types, default = "cpu" }, --- whose call sites
+  top = { kind = "integer", min = 1, max = 1000, default = 200 }, --- how many of the largest
+  min = { kind = "size", default = 0 }, --- and at least this large
 }
 
---- callsites { profile = "heap", top = 200, min = "8MiB" }: the largest call sites of a profile.
+--- callsites { profile = "heap", top = 200, min = "8MiB" }: the largest call sites of a profile, in the profile's unit.
 function M.callsites(t)
   local at = fields.at("callsites")
   local c = fields.check(callsite_fields, type(t) == "table" and t or {}, at)
@@ -105,10 +112,10 @@ function M.callsites(t)
 end
 
 local profile_fields = {
-  type = { kind = "choice", of = profile_types, default = "cpu" },
-  hz = { kind = "number", min = 1, max = 1000, default = 250 },
-  span = { kind = "duration", default = "10s", min = "1s", max = "60s" },
-  before = { kind = "duration", default = "0s", max = "10m" },
+  type = { kind = "choice", of = profile_types, default = "cpu" }, --- which profile
+  hz = { kind = "number", min = 1, max = 1000, default = 250 }, --- samples a second, for cpu alone
+  span = { kind = "duration", default = "10s", min = "1s", max = "60s" }, --- for this long
+  before = { kind = "duration", default = "0s", max = "10m" }, --- and what was sampled in this time before
 }
 
 --- profile { type = "cpu", hz = 250, span = "10s", before = "2m" }: what on_fire may ask for. `hz` is for cpu alone.

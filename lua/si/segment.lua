@@ -6,16 +6,14 @@ local fields = require "si.fields"
 local M = {}
 
 local segment_fields = {
-  name = { kind = "text or function" },
-  profile_when = { kind = "function" },
-  profile_every = { kind = "duration", default = "10m", min = "1m", max = "1d" },
+  name = { kind = "text or function" }, --- the new name, or function(name) that returns it
+  profile_when = { kind = "function" }, --- function(segment): true takes a profile; it may return profile { ... } instead
+  profile_every = { kind = "duration", default = "10m", min = "1m", max = "1d" }, --- least time between two of these profiles
+  --- which of its durations are kept; at most 8
   percentiles = { kind = "list", item = { kind = "number", min = 1, max = 99.9 }, default = { 50, 95, 99 } },
 }
 
---- segment "http .*" { profile_when = function(s) return s:p(95) > 250 end } takes a profile, at most every `profile_every`, while it is
--- true; instead of true it may return profile { ... }.
---
--- segment "http .*" { name = function(n) return (n:gsub("/%d+", "/:id")) end }
+--- segment "http .*" { name = function(n) return (n:gsub("/%d+", "/:id")) end }: what a measured segment is called.
 -- The pattern must match the whole raw name. The first segment that matches is applied, in the order of files and lines.
 function M.word(set)
   return function(pattern)

@@ -7,22 +7,23 @@ local fields = require "si.fields"
 local M = {}
 
 local slo_fields = {
-  segment = { kind = "string", max = 95, required = true, hint = 'segment = "checkout"' },
-  good = {
+  segment = { kind = "string", max = 95, required = true, hint = 'segment = "checkout"' }, --- the segment's name, as the dashboard shows it
+  good = { --- which calls are good; one of the two, or both
     kind = "table",
     required = true,
     hint = 'good = { below = "250ms" } or good = { failed = false }',
     fields = {
-      below = { kind = "duration", min = "1ms", max = "1h" },
-      failed = { kind = "choice", of = { false } },
+      below = { kind = "duration", min = "1ms", max = "1h" }, --- those that take less
+      failed = { kind = "choice", of = { false } }, --- false: those that do not fail
     },
   },
-  target = { kind = "number", min = 0.5, max = 0.99999, required = true, hint = "target = 0.99" },
+  target = { kind = "number", min = 0.5, max = 0.99999, required = true, hint = "target = 0.99" }, --- the share of good calls
+  --- list of { factor, long window, short window, severity }; 14.4 over 1h and 5m, 6 over 6h and 30m, 1 over 3d and 6h without it
   burn = { kind = "list", item = { kind = "table" } },
-  min_calls = { kind = "number", min = 1, default = 20 },
-  runbook = { kind = "string", max = 1024, default = "" },
-  at = { kind = "choice", of = { "agent", "dashboard" }, default = "agent" },
-  enabled = { kind = "boolean", default = true },
+  min_calls = { kind = "number", min = 1, default = 20 }, --- with fewer calls in a window nothing is said
+  runbook = { kind = "string", max = 1024, default = "" }, --- a URL: what to do about it
+  at = { kind = "choice", of = { "agent", "dashboard" }, default = "agent" }, --- where it runs
+  enabled = { kind = "boolean", default = true }, --- false turns it off
 }
 
 local usual_burn = { { 14.4, "1h", "5m", "critical" }, { 6, "6h", "30m", "critical" }, { 1, "3d", "6h", "warning" } }
@@ -69,8 +70,8 @@ local function compile(name, o, b)
   }
 end
 
---- slo "checkout" { segment = "checkout", good = { below = "250ms" }, target = 0.99, burn = { { 14.4, "1h", "5m", "critical" } } }
--- `good` says which calls are: shorter than `below`, not failed (`failed = false`), or both.
+--- slo "checkout" { segment = "checkout", good = { below = "250ms" }, target = 0.99 }: an objective. It becomes a rule
+-- "checkout.burn.1h" for each line of `burn`.
 function M.word(set)
   return function(name)
     local at = fields.at("slo " .. (type(name) == "string" and '"' .. name .. '"' or tostring(name)))

@@ -65,7 +65,7 @@ static int minimum(lua_State *L) {
 static int maximum(lua_State *L) {
     return push_window(L, SI__STAT_MAX, 0, 2);
 }
-/* s:sum(window): sum of all points; errors per window. [-2, +1, e] */
+/* s:sum(window): sum of all points in the window. [-2, +1, e] */
 static int sum(lua_State *L) {
     return push_window(L, SI__STAT_SUM, 0, 2);
 }

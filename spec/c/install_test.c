@@ -99,6 +99,31 @@ static void the_installed_command_finds_its_probe(void **state) {
     assert_int_equal(shell("man -l usr/share/man/man1/si.1 | grep -q folded || ! command -v man"), 0);
 }
 
+/* A user's own spec of a user's own rules: Debian's busted, Lua 5.4, and nothing of this checkout. */
+static void rules_are_tested_with_busted(void **state) {
+    (void)state;
+    static const char run[] =
+        "LUA_PATH=\"$PWD/usr/share/lua/5.4/?.lua;;\" LUA_CPATH=\"$(dirname \"$(find $PWD/usr/lib* "
+        "-name testing_core.so)\")/../?.so;;\" busted --lua=/usr/bin/lua5.4 "
+        "--output=plainTerminal user/spec";
+    assert_int_equal(shell("mkdir -p user/spec user/rules"), 0);
+    write_file("user/rules/mine.lua", "rule 'long' { watch = metric 'queue.length', when = function(s) return "
+                                      "s:avg('5m') > 10 end, hold = '1m' }\n"
+                                      "route { to = 'slack:perf', wait = '10s' }\n");
+    write_file("user/spec/mine_spec.lua", "local t = require 'si.testing'\n"
+                                          "it('fires', function()\n  t.load 'user/rules/mine.lua'\n"
+                                          "  t.series { '20 x 10', every = '1m' }\n  t.advance '3m'\n"
+                                          "  assert.fires 'long'\n  assert.routes_to 'slack:perf'\nend)\n");
+    assert_int_equal(shell("%s", run), 0);
+    write_file("user/spec/mine_spec.lua", "local t = require 'si.testing'\n"
+                                          "it('fires', function()\n  t.load 'user/rules/mine.lua'\n"
+                                          "  t.series { '2 x 10', every = '1m' }\n  t.advance '3m'\n"
+                                          "  assert.fires 'long'\nend)\n");
+    assert_int_equal(
+        shell("! { %s; } >said && grep -q 'Expected this rule to fire' said && grep -qF 's:avg(\"5m\") = 2' said", run),
+        0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_pkg_config_shared),
@@ -106,6 +131,7 @@ int main(void) {
         cmocka_unit_test(by_cmake),
         cmocka_unit_test(lua_requires_it),
         cmocka_unit_test(the_installed_command_finds_its_probe),
+        cmocka_unit_test(rules_are_tested_with_busted),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
