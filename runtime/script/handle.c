@@ -28,8 +28,10 @@ static uint64_t serial_now(lua_State *L) {
 /* The metatable is the first upvalue of every method: quicker than to look it up by its name. */
 static si__handle *check(lua_State *L) {
     si__handle *h = lua_touserdata(L, 1);
-    if (!h || !lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(1)))
+    if (!h || !lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(1))) {
         luaL_typeerror(L, 1, "series: write s:avg(\"5m\") with a colon");
+        return NULL; /* raised */
+    }
     lua_pop(L, 1);
     if (h->serial != serial_now(L))
         luaL_error(L, "this series was kept from an earlier call: use the one that the function was given");

@@ -67,10 +67,11 @@ static void find_causes(si__script *script) {
                 !matches(&script->set->inhibits[i].source, &source->alert))
                 continue;
             if (n == capacity) {
-                capacity = capacity ? capacity * 2 : 16;
-                const si__instance **grown = realloc(script->causes, capacity * sizeof *grown);
+                size_t wanted = capacity ? capacity * 2 : 16;
+                const si__instance **grown = realloc(script->causes, wanted * sizeof *grown);
                 if (!grown) break; /* without memory something is told too much */
                 script->causes = grown;
+                capacity = wanted;
             }
             script->causes[n++] = source;
         }
