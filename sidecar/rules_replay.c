@@ -228,8 +228,8 @@ int si__rules_replay(si__rules_input *in) {
     picture *p = status ? NULL : calloc(1, sizeof *p);
     if (!p) return status ? status : 1;
     p->only_rule = in->only_rule;
-    p->to_ms = in->now_ms;
-    p->from_ms = in->now_ms - (in->last_ms ? in->last_ms : (int64_t)86400000);
+    p->to_ms = (in->now_ms / 60000 + 1) * 60000; /* the newest minute is judged when it is over */
+    p->from_ms = p->to_ms - (in->last_ms ? in->last_ms : (int64_t)86400000);
     int64_t oldest_ms = oldest_of(in);
     if (p->from_ms < oldest_ms) p->from_ms = oldest_ms;
     const si__replay replay = {.dir = in->options.rules_dir,
