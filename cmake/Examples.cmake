@@ -10,7 +10,8 @@ target_link_libraries(minimal PRIVATE libsi m)
 
 file(GLOB SI_SHOP_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/examples/shop/*.c)
 add_executable(shop ${SI_SHOP_SOURCES})
-target_link_libraries(shop PRIVATE libsi PkgConfig::MICROHTTPD PkgConfig::SQLITE PkgConfig::CURL Threads::Threads)
+target_link_libraries(shop PRIVATE libsi PkgConfig::MICROHTTPD PkgConfig::SQLITE PkgConfig::CURL PkgConfig::LUA Threads::Threads)
+target_compile_definitions(shop PRIVATE SHOP_LETTER="${CMAKE_SOURCE_DIR}/examples/shop/letter.lua") # without it: letters without Lua
 set_target_properties(minimal shop PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples)
 
 # ---- bench/: built on demand (./dev bench NAME); the report sink is the Lua module's test too ----

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "handlers.h"
+#include "kind.h"
 #include "movers.h"
 #include "series.h"
 
@@ -43,7 +44,9 @@ static void put_line(si__json_writer *json, const line *l) {
 }
 
 static line line_for(const si__range *range) {
-    int64_t bucket = si__bucket_ms(range);
+    /* Ten seconds at least: profiles come that often, and a demo's first minute is more than one point. */
+    int64_t bucket = ((range->to_ms - range->from_ms) / (BUCKETS - 2) + 9999) / 10000 * 10000;
+    if (bucket < 10000) bucket = 10000;
     return (line){.from_ms = range->from_ms - range->from_ms % bucket, .bucket_ms = bucket};
 }
 
@@ -67,10 +70,27 @@ static size_t read_types(si__request *request, int64_t app, profile_type types[T
     return count;
 }
 
+/* Waits and allocations are told per second, as the page's history does: profiles differ in length. */
+static int per_second(const profile_type *type) {
+    if (!strcmp(type->name, "cpu") || si__kind_of(type->name)->nature == SI__LEVEL) return 0;
+    return !strcmp(type->unit, "ns") || !strcmp(type->name, "alloc");
+}
+
+typedef struct type_line {
+    const profile_type *type;
+    line l;
+} type_line;
+
 static int add_profile(void *arg, const si__profile_row *row) {
-    double available = (double)row->duration_ns * row->cores, value = (double)row->total;
-    if (!strcmp(row->type, "cpu")) value = available > 0 ? value / available : 0;
-    line_add(arg, row->start_ms, value);
+    type_line *of = arg;
+    double length_ns = (double)row->duration_ns, value = (double)row->total;
+    if (!strcmp(row->type, "cpu")) {
+        value = length_ns * row->cores > 0 ? value / (length_ns * row->cores) : 0;
+    } else if (per_second(of->type)) {
+        if (length_ns <= 0) return 0;
+        value = value * 1e9 / length_ns;
+    }
+    line_add(&of->l, row->start_ms, value);
     return 0;
 }
 
@@ -78,19 +98,22 @@ static void put_types(si__request *request, si__json_writer *json, const si__ran
                       size_t count) {
     si__json_array_begin(json, "types");
     for (size_t i = 0; i < count; i++) {
-        line l = line_for(range);
-        si__read_profiles(request->reader, range, types[i].name, add_profile, &l);
+        type_line of = {.type = &types[i], .l = line_for(range)};
+        char unit[40];
+        si__read_profiles(request->reader, range, types[i].name, add_profile, &of);
+        snprintf(unit, sizeof unit, "%s%s", strcmp(types[i].name, "cpu") ? types[i].unit : "ratio",
+                 per_second(&types[i]) ? "/s" : "");
         si__json_object_begin(json, NULL);
         si__json_put_string(json, "type", types[i].name);
-        si__json_put_string(json, "unit", strcmp(types[i].name, "cpu") ? types[i].unit : "ratio");
-        if (l.count) {
-            si__json_put_number(json, "last", l.last);
-            si__json_put_number(json, "avg", l.all / l.count);
+        si__json_put_string(json, "unit", unit);
+        if (of.l.count) {
+            si__json_put_number(json, "last", of.l.last);
+            si__json_put_number(json, "avg", of.l.all / of.l.count);
         } else {
             si__json_put_null(json, "last");
             si__json_put_null(json, "avg");
         }
-        put_line(json, &l);
+        put_line(json, &of.l);
         si__json_object_end(json);
     }
     si__json_array_end(json);

@@ -39,11 +39,8 @@ void shop_inventory_route(const char *method, shop_request *request) {
     if (strcmp(method, "GET") == 0 && strncmp(request->path, "/stock/", 7) == 0 && request->id > 0 &&
         request->id <= SHOP_PRODUCTS) {
         long quantity = strtol(request->query, NULL, 10);
-        si_call handler;
-        si_handler_start(&handler, "GET /stock/:id");
         int left = reserve(request->id, quantity > 0 && quantity < 1000 ? (int)quantity : 1);
         shop_answer(request, 200, "{\"product\":%d,\"left\":%d}\n", request->id, left);
-        si_handler_stop(&handler, request->status);
     } else {
         shop_answer(request, 404, "{\"error\":\"not found\"}\n");
     }

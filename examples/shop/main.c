@@ -100,12 +100,15 @@ int main(int argc, char **argv) {
 
     int status = 1;
     si_runtime *runtime = observe(&arguments);
-    if (!arguments.inventory && shop_catalog_create(arguments.database)) {
-        fprintf(stderr, "shop: cannot create %s\n", arguments.database);
+    char outbox[512];
+    snprintf(outbox, sizeof outbox, "%s.letters", arguments.database);
+    if (!arguments.inventory && (shop_catalog_create(arguments.database) || shop_letters_start(outbox))) {
+        fprintf(stderr, "shop: cannot create %s or %s\n", arguments.database, outbox);
     } else {
         shop_stock_use(arguments.inventory_url);
         status = serve(&arguments, &until);
     }
+    shop_letters_stop();
     si_runtime_close(runtime, 3000);
     shop_orders_free();
     curl_global_cleanup();

@@ -1,5 +1,5 @@
 /*
- * A small web shop, written the way such programs are, with five defects seeded on purpose for the profiler to find.
+ * A small web shop, written the way such programs are, with six defects seeded on purpose for the profiler to find.
  * Each is marked "SEEDED DEFECT" where it is; README.md beside this file lists them.
  *
  * Threads: libmicrohttpd's pool calls the handlers (routes.c); every handler has the thread's own database connection.
@@ -34,6 +34,7 @@ typedef struct shop_request {
 int shop_catalog_create(const char *path); /* fills an empty database; 0 or -1 */
 int shop_catalog_product(int id, shop_product *out);
 int shop_catalog_search(const char *text, shop_product *out, int at_most); /* number found, or -1 */
+void shop_catalog_sold(int order, int product, int quantity, int64_t cents);
 
 /* ---- pricing.c: what a customer pays; in cents ---- */
 int64_t shop_price_order(const shop_product *product, int quantity);
@@ -47,6 +48,11 @@ void shop_orders_free(void);
 /* ---- stock.c: client of the second service ---- */
 void shop_stock_use(const char *url);              /* base URL of the inventory; not copied */
 int shop_stock_reserve(int product, int quantity); /* units left, or -1 */
+
+/* ---- letters.c: confirmations, written by a thread of its own ---- */
+int shop_letters_start(const char *outbox_path); /* 0 or -1 */
+void shop_letter_send(int order, const shop_product *product, int quantity, int64_t price_cents);
+void shop_letters_stop(void); /* writes what is waiting first */
 
 /* ---- routes.c and inventory.c: request -> response ---- */
 void shop_route(const char *method, shop_request *request);

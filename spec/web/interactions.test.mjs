@@ -520,8 +520,7 @@ describe('settings', () => {
     await open('/settings/retention');
     await page.getByLabel('Keep for, in days').fill('7');
     await page.getByText('older than 7 days will be deleted').waitFor();
-    await page.getByRole('button', {name: 'Save'}).click();
-    await page.getByText('7 days', {exact: false}).first().waitFor();
+    await Promise.all([page.waitForResponse((r) => r.request().method() === 'POST' && r.ok()), page.getByRole('button', {name: 'Save'}).click()]);
     assert.equal(mock.state.retentionDays, 7);
   });
 
@@ -538,6 +537,21 @@ describe('settings', () => {
     await page.getByRole('button', {name: 'Change the password'}).click();
     await page.getByText('Your other sessions have ended').waitFor();
     assert.deepEqual(view.wrong, []);
+  });
+
+  it('a key that reads is made for a place, and rotated as such', async () => {
+    await open('/settings/keys');
+    await page.getByLabel('Application').selectOption({label: 'shop, staging'});
+    await page.getByLabel('Label').fill('Grafana');
+    await page.getByRole('button', {name: 'Make a reading key'}).click();
+    const dialog = page.getByRole('dialog', {name: 'The new key'});
+    await dialog.getByText('Authorization: Bearer').waitFor();
+    const made = mock.state.keys.at(-1);
+    assert.deepEqual([made.app, made.environment, made.label, made.purpose], ['shop', 'staging', 'Grafana', 'read']);
+    await dialog.getByRole('button', {name: 'Close'}).click();
+    await page.getByRole('row', {name: /reading/}).getByRole('button', {name: 'Rotate'}).click();
+    await dialog.getByText('Both keys work now').waitFor();
+    assert.equal(mock.state.keys.at(-1).purpose, 'read');
   });
 
   it('a key is rotated: the next one is shown once', async () => {

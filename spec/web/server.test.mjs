@@ -114,8 +114,7 @@ describe('every page over real data', () => {
       view.wrong.length = 0;
       await open(path, text);
       await assertInert(page);
-      assert.deepEqual(await accessibility(page), []);
-      assert.deepEqual(view.wrong, []);
+      assert.deepEqual(view.wrong, []); // what axe-core finds on these pages, pages.test.mjs asks
     });
   }
 

@@ -196,6 +196,7 @@ export interface AgentKey {
   app: string;
   environment: string;
   label: string;
+  purpose?: 'report' | 'read';
   created_ms?: number;
   last_used_ms?: number | null;
   revoked?: boolean;

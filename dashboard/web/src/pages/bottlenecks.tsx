@@ -28,6 +28,11 @@ const HELP: Record<string, string> = {
 
 type Sort = 'p95_ms' | 'p50_ms' | 'p99_ms' | 'max_ms' | 'count' | 'errors' | 'total_ms';
 
+/* A percentile comes from a sketch, the longest is exact. */
+function atMost(call: Call, ms: number): number {
+  return call.max_ms > 0 ? Math.min(ms, call.max_ms) : ms;
+}
+
 function Charts({call, marks}: {call: Call; marks: ReturnType<typeof deployMarks>}) {
   const lines = useMemo((): Line[] => [
     {label: 'p50', color: 'chart-1', points: call.points.map((p) => [p[0], p[1]] as const)},
@@ -75,7 +80,7 @@ function Table({calls, chosen, many}: {calls: Call[]; chosen: Call | undefined; 
             <td class="name"><a class="plain" title={c.name} href={hrefWith({name: c.name, kind: c.kind})} {...(c === chosen ? {'aria-current': 'true' as const} : {})}>{c.name}</a> {many && <span class="muted tiny">{c.kind}</span>}</td>
             <td class="wide-only spark-cell"><Spark points={c.points.map((p) => [p[0], p[2]])} /></td>
             <td class="num">{percent(c.total_ms / all)}</td>
-            <td class="num wide-only">{milliseconds(c.p50_ms)}</td><td class="num"><b>{milliseconds(c.p95_ms)}</b></td><td class="num wide-only">{milliseconds(c.p99_ms)}</td><td class="num wide-only">{milliseconds(c.max_ms)}</td>
+            <td class="num wide-only">{milliseconds(atMost(c, c.p50_ms))}</td><td class="num"><b>{milliseconds(atMost(c, c.p95_ms))}</b></td><td class="num wide-only">{milliseconds(atMost(c, c.p99_ms))}</td><td class="num wide-only">{milliseconds(c.max_ms)}</td>
             <td class="num">{count(c.count)} <span class="muted tiny wide-only">{inUnit(c.rate, '1/s')}</span></td>
             <td class={'num' + (c.errors > 0 ? ' bad' : '')}>{c.errors > 0 ? `${count(c.errors)} (${percent(c.errors / Math.max(1, c.count))})` : '0'}</td>
           </tr>

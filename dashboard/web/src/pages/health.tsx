@@ -38,8 +38,22 @@ export function metricTitle(name: string): string {
   if (stalled) return `Waiting for ${WORDS[stalled[1]!] ?? stalled[1]}: ${stalled[2] === 'some' ? 'some tasks' : 'all tasks'}`;
   if (groupOf(name) === OWN) return name;
   const words = name.split('.').slice(1).flatMap((part) => part.split('_')).map((word) => WORDS[word] ?? word);
-  const text = words.join(' ');
+  const text = (name.startsWith('lua.') ? 'Lua ' : '') + words.join(' ');
   return text ? text[0]!.toUpperCase() + text.slice(1) : name;
+}
+
+/** The same where metrics of several groups stand side by side. */
+export function metricTitleAlone(name: string): string {
+  const title = metricTitle(name);
+  const of = /^(container|system)\./.exec(name)?.[1];
+  if (!of || title === name) return title;
+  return `${of === 'system' ? 'Host' : 'Container'} ${/^(CPU|I\/O|GC)/.test(title) ? title : title[0]!.toLowerCase() + title.slice(1)}`;
+}
+
+/** Gauges that a program sets have no unit; of these names one knows it. */
+export function metricUnit(name: string, unit: string): string {
+  if (unit !== '') return unit;
+  return /memory\.(usage|limit)$/.test(name) ? 'By' : /gc\.cpu_fraction$/.test(name) ? '1' : /gc\.pause$/.test(name) ? 's' : unit;
 }
 
 interface Metric {
@@ -54,7 +68,7 @@ function metricsOf(metrics: HealthMetric[], sources: Source[]): Metric[] {
   for (const metric of metrics) byName.set(metric.name, [...byName.get(metric.name) ?? [], metric]);
   return [...byName].map(([name, list]) => ({
     name,
-    unit: list[0]!.unit,
+    unit: metricUnit(name, list[0]!.unit),
     sources: list.length,
     lines: list.slice(0, COLORS.length).map((metric, i): Line => {
       const source = sources.find((s) => s.id === metric.source);

@@ -12,9 +12,9 @@ import {Empty, Loaded, Panel} from '../components/basics';
 import {ChartPanel} from '../components/chart_panel';
 import {Page} from '../components/topbar';
 import {collapse} from '../profile/names';
-import {HOT_SPOTS, isBottleneck, perSecond, typeFigure, typeTitle, valueUnit} from '../profile/measure';
+import {HOT_SPOTS, isBottleneck, typeFigure, typeTitle, valueUnit} from '../profile/measure';
 import {AlertList} from './alert_list';
-import {metricTitle} from './health';
+import {metricTitleAlone, metricUnit} from './health';
 import {deployMarks, MarkButton} from './marks';
 
 function Movers({data, href}: {data: OverviewData; href: (type: string, fn: string) => string}) {
@@ -64,8 +64,8 @@ function Figure({type: t, marks, href, tall}: {type: TypeFigures[number]; marks:
   const r = range.value;
   return (
     <section class="figure" aria-label={typeTitle(t.type)}>
-      <header><a href={href}>{typeTitle(t.type)}</a><span class="muted small cut">{typeFigure(t.type, t.unit)}{perSecond(t.type, t.unit) ? ' a profile' : ''}, average {inUnit(t.avg, unit)}</span><b title="The latest">{inUnit(t.last, unit)}</b></header>
-      <Chart label={`${typeTitle(t.type)} over time`} lines={lines} format={(v) => inUnit(v, unit)} from={r.from} to={r.to} height={tall ? 150 : 104} marks={marks} onDrag={chooseAbsolute} sync="overview" binary={t.unit === 'bytes' || t.unit === 'By'} />
+      <header><a href={href}>{typeTitle(t.type)}</a><span class="muted small cut">{typeFigure(t.type, t.unit)}, average {inUnit(t.avg, unit)}</span><b title="The latest">{inUnit(t.last, unit)}</b></header>
+      <Chart label={`${typeTitle(t.type)} over time`} lines={lines} format={(v) => inUnit(v, unit)} from={r.from} to={r.to} height={tall ? 150 : 104} marks={marks} onDrag={chooseAbsolute} sync="overview" binary={/^(bytes|By)/.test(t.unit)} />
     </section>
   );
 }
@@ -77,7 +77,7 @@ const FIRST = ['process.cpu.utilization', 'process.memory.usage', 'system.cpu.ut
 
 function importance(name: string): number {
   const at = FIRST.indexOf(name);
-  return at >= 0 ? at : /^(process|system|container|si)\./.test(name) ? 99 : 50;
+  return at >= 0 ? at : /^(process|system|container|si|lua)\./.test(name) ? 99 : 50;
 }
 
 export function Overview() {
@@ -105,7 +105,7 @@ export function Overview() {
             <Panel title={<a href={to('health')}>Health</a>}>
               <ul class="grid tiles">
                 {[...data.health].sort((a, b) => importance(a.name) - importance(b.name) || a.name.localeCompare(b.name)).slice(0, SHOWN_HEALTH).map((m) => (
-                  <li key={m.name}><div class="small muted cut" title={m.name}>{metricTitle(m.name)}</div><div class="row nowrap"><strong class="nowrap">{inUnit(m.last, m.unit)}</strong><Spark points={m.points} label={`${m.name} over time`} /></div></li>
+                  <li key={m.name}><div class="small muted cut" title={m.name}>{metricTitleAlone(m.name)}</div><div class="row nowrap"><strong class="nowrap">{inUnit(m.last, metricUnit(m.name, m.unit))}</strong><Spark points={m.points} label={`${m.name} over time`} /></div></li>
                 ))}
               </ul>
               {data.health.length === 0 && <p class="muted small">No metrics in this range; they are sent once a minute.</p>}

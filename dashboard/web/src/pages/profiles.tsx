@@ -137,7 +137,7 @@ export function Profiles() {
   const annotations = Array.isArray(marks.data) ? marks.data : marks.data?.annotations ?? [];
   const query = {...here, type, ...selectionOf(at), ...baseQuery(base)};
   const any = (history.data?.points.length ?? 0) > 0 || at !== null;
-  const tree = useData<ProfileTree>(any ? '/profiles/tree' : null, {...query, trend: base ? '' : 1}, `tree ${about} ${param('at')} ${param('base')} ${param('version')} ${param('view') === 'diff'}`);
+  const tree = useData<ProfileTree>(any ? '/profiles/tree' : null, {...query, trend: 1}, `tree ${about} ${param('at')} ${param('base')} ${param('version')} ${param('view') === 'diff'}`);
   const points = history.data?.points ?? [];
   useKeys({'[': () => step(points, -1), ']': () => step(points, 1), 'm': () => setParams({at: null, base: null, zoom: null})});
 

@@ -7,6 +7,7 @@ import {segments} from '../app/router';
 import {user} from '../app/session';
 import {CopyButton, Empty, Failure, Field, Loaded, Panel, Pill, Time} from '../components/basics';
 import {Dialog} from '../components/dialogs';
+import {apps} from '../components/nav';
 import {Account} from './settings_account';
 import {Settings, Sure, useAction} from './settings_parts';
 import {Audit, Channels, RetentionPage} from './settings_store';
@@ -97,42 +98,76 @@ function Team() {
   );
 }
 
-/* The second key of a place: agents are moved over, then the first is revoked. */
-function NextKey({made, onClose}: {made: AgentKey | null; onClose: () => void}) {
+const reads = (key: AgentKey): boolean => key.purpose === 'read';
+
+/* A new key: the next of a place, to which agents are moved before the first is revoked, or one that reads. */
+function MadeKey({made, next, onClose}: {made: AgentKey | null; next: boolean; onClose: () => void}) {
   return (
     <Dialog open={made !== null} onClose={onClose} label="The new key"><div class="stack">
-      <h1>The next key of {made?.app}, {made?.environment}</h1>
+      <h1>{next ? 'The next key' : 'A reading key'} of {made?.app}, {made?.environment}</h1>
       <div class="row"><code class="tag">{made?.key}</code><CopyButton text={made?.key ?? ''} label="Copy the key" /></div>
-      <p class="muted small">Shown once. Both keys work now: give this one to all agents, look at “last used” of the old one, then revoke it.</p>
+      <p class="muted small">Shown once. {next ? `Both keys work now: give this one to all ${made && reads(made) ? 'readers' : 'agents'}, look at “last used” of the old one, then revoke it.`
+        : <>Grafana and others send it as <code>Authorization: Bearer</code> and see what is told about this application and environment, nothing else.</>}</p>
       <div><button type="button" class="button" onClick={onClose}>Close</button></div>
     </div></Dialog>
   );
+}
+
+function ReadingKeyForm({onMade}: {onMade: (key: AgentKey) => void}) {
+  const list = apps.value ?? [];
+  const [place, setPlace] = useState('0');
+  const [label, setLabel] = useState('');
+  const {error, busy, act} = useAction();
+  const of = list[Number(place)];
+  if (!of) return <p class="muted small">There is nothing to read yet: no application reports.</p>;
+  return (
+    <form class="stack" onSubmit={(event) => {
+      event.preventDefault();
+      act(async () => {
+        onMade(await post('/keys', {app: of.app, environment: of.env, label, purpose: 'read'}) as AgentKey);
+        setLabel('');
+      });
+    }}>
+      <div class="grid two">
+        <Field label="Application"><select class="input" name="place" value={place} onChange={(e) => setPlace(e.currentTarget.value)}>{list.map((a, i) => <option key={`${a.app}\n${a.env}`} value={i}>{a.app}, {a.env}</option>)}</select></Field>
+        <Field label="Label" hint="who reads with it"><input class="input" name="label" placeholder="Grafana" maxLength={60} value={label} onInput={(e) => setLabel(e.currentTarget.value)} /></Field>
+      </div>
+      {error && <Failure error={keyError(error)} />}
+      <div><button class="button" type="submit" disabled={busy}>Make a reading key</button></div>
+    </form>
+  );
+}
+
+function keyError(error: Error): Error {
+  return error instanceof ApiError && error.code === 'two_live' ? new Error('It has two live keys already: revoke the old one first.') : error;
 }
 
 function Keys() {
   const of = useData<unknown>('/keys');
   const {error, busy, act} = useAction();
   const [made, setMade] = useState<AgentKey | null>(null);
+  const [next, setNext] = useState(false);
   const rotate = (key: AgentKey): void => act(async () => {
-    setMade(await post('/keys', {app: key.app, environment: key.environment, label: key.label}) as AgentKey);
+    setMade(await post('/keys', {app: key.app, environment: key.environment, label: key.label, purpose: key.purpose ?? 'report'}) as AgentKey);
+    setNext(true);
     of.reload();
   });
   return (
     <Settings title="Agent keys" admin>{() => <>
-      {error && <Failure error={error instanceof ApiError && error.code === 'two_live' ? new Error('It has two live keys already: revoke the old one first.') : error} />}
-      <NextKey made={made} onClose={() => setMade(null)} />
+      {error && <Failure error={keyError(error)} />}
+      <MadeKey made={made} next={next} onClose={() => setMade(null)} />
       <Loaded of={of}>{(data) => {
         const keys = listOf<AgentKey>(data, 'keys');
         const live = (k: AgentKey): boolean => !k.revoked && !k.revoked_ms;
-        const newest = (k: AgentKey): boolean => !keys.some((other) => live(other) && other.app === k.app && other.environment === k.environment && (other.created_ms ?? 0) > (k.created_ms ?? 0));
+        const newest = (k: AgentKey): boolean => !keys.some((other) => live(other) && other.app === k.app && other.environment === k.environment && reads(other) === reads(k) && (other.created_ms ?? 0) > (k.created_ms ?? 0));
         return (
-          <Panel flush title="Keys that agents report with" actions={<a class="button primary" href="/add">New key</a>}>
+          <Panel flush title="Keys of applications" actions={<a class="button primary" href="/add">New agent key</a>}>
             {keys.length === 0 ? <Empty title="No agent key yet"><p>A key lets agents of one application and environment report here.</p></Empty>
               : <div class="table-scroll" tabIndex={0} role="region" aria-label="Agent keys"><table class="data">
-                <thead><tr><th scope="col">Key</th><th scope="col">Application</th><th scope="col">Environment</th><th scope="col" class="wide-only">Label</th><th scope="col">Made</th><th scope="col">Last used</th><th scope="col"><span class="sr">Change</span></th></tr></thead>
+                <thead><tr><th scope="col">Key</th><th scope="col">Application</th><th scope="col">Environment</th><th scope="col">For</th><th scope="col" class="wide-only">Label</th><th scope="col">Made</th><th scope="col">Last used</th><th scope="col"><span class="sr">Change</span></th></tr></thead>
                 <tbody>{keys.map((k) => (
                   <tr key={k.id}>
-                    <td class="mono">si_{k.id}_…</td><td>{k.app}</td><td>{k.environment}</td><td class="wide-only">{k.label}</td><td><Time ms={k.created_ms} relative /></td><td><Time ms={k.last_used_ms} relative /></td>
+                    <td class="mono">si_{k.id}_…</td><td>{k.app}</td><td>{k.environment}</td><td>{reads(k) ? 'reading' : 'agents'}</td><td class="wide-only">{k.label}</td><td><Time ms={k.created_ms} relative /></td><td><Time ms={k.last_used_ms} relative /></td>
                     <td class="num">{!live(k) ? <Pill>revoked</Pill> : <span class="row end">
                       {newest(k) && <button type="button" class="button" disabled={busy} title="Make the next key of this place" onClick={() => rotate(k)}>Rotate</button>}
                       <Sure text="Revoke" sure="Really revoke" busy={busy} onSure={() => act(async () => { await remove(`/keys/${k.id}`); of.reload(); })} />
@@ -143,6 +178,7 @@ function Keys() {
           </Panel>
         );
       }}</Loaded>
+      <Panel title="A key for reading"><ReadingKeyForm onMade={(key) => { setMade(key); setNext(false); of.reload(); }} /></Panel>
     </>}</Settings>
   );
 }

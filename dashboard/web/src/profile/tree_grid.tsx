@@ -153,6 +153,7 @@ function Row(props: RowProps) {
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
         <div role="gridcell" class="num opt">{signed(total - base, measure.amount)}</div>
         <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
+        <div role="gridcell" class="opt"><span class="trend"><Spark points={props.trend?.[String(tree.origin[node])] ?? []} area={false} /></span></div>
       </> : <>
         <div role="gridcell" class="num opt">{percent(self / whole)}</div>
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
@@ -180,6 +181,7 @@ function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compac
         {column(measure.rateTitle, measure.rateHelp)}
         {column('Difference', 'Now less before')}
         {column(measure.counted[0]!.toUpperCase() + measure.counted.slice(1), `Number of ${measure.counted} in this call and what it calls`)}
+        {column('24 h', 'Share of the heaviest calls in the 24 hours up to here', 'opt')}
       </> : <>
         {column('Self', 'Share of the call itself, without what it calls')}
         {column(measure.rateTitle, measure.rateHelp)}
