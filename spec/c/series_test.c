@@ -236,6 +236,10 @@ static double daily(size_t i) {
     return i / 60 % 24 == 3 ? 90 : 10;
 } /* busy from 3 to 4 o'clock, every day */
 
+static double daily_spikes(size_t i) {
+    return i / 60 % 24 == 3 && i % 10 == 4 ? 90 : 10;
+}
+
 static void the_same_hour_yesterday(void **state) {
     (void)state;
     si__history *h = si__history_new();
@@ -245,6 +249,14 @@ static void the_same_hour_yesterday(void **state) {
     si__series_baseline(s, T0 + (int64_t)n * MINUTE, 24 * HOUR, 60, 0, &b);
     assert_true(b.median == 10);
     assert_true(b.same_hour == 90);
+    assert_true(b.same_hour_held == 90);
+    si__history_free(h);
+    h = si__history_new();
+    s = fed(h, T0, MINUTE, n, daily_spikes); /* a minute in ten is high: that is held by nobody */
+    si__series_baseline(s, T0 + (int64_t)n * MINUTE, 24 * HOUR, 60, 0, &b);
+    assert_true(b.same_hour_held == 10);
+    si__series_baseline(s, T0 + (int64_t)(n + 30 * 24 * 60) * MINUTE, 24 * HOUR, 60, 0, &b);
+    assert_true(isnan(b.same_hour) && isnan(b.same_hour_held)); /* nothing is known of that hour */
     si__history_free(h);
 }
 
