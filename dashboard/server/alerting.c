@@ -3,7 +3,6 @@
  */
 #include "alerting.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <si/si.h>
@@ -14,13 +13,13 @@
 #include <uv.h>
 
 #include "../../runtime/history/history.h"
+#include "../../runtime/rules_watch.h"
 #include "channels.h"
 #include "clock.h"
 #include "deliver.h"
 #include "watch.h"
 
 #define TICK_MS 1000
-#define LOOK_EVERY 5 /* ticks between looks at the rules and the channels file */
 #define CHANNELS_BYTES ((size_t)1 << 20)
 
 struct si__alerting {
@@ -35,8 +34,8 @@ struct si__alerting {
     si__notify *notify;
     si__deliver_out *deliver;
     si__watch *watch;
-    uint64_t rules_seen, channels_seen; /* what the files looked like when they were read */
-    unsigned ticks;
+    si__rules_watch *files;
+    uint64_t channels_seen; /* what the file looked like when it was read */
     atomic_int stopping;
     int started, closing;
 };
@@ -58,21 +57,6 @@ static uint64_t look_at(const char *path) {
     if (stat(path, &file) != 0) return 0;
     uint64_t hash = mix(mix(14695981039346656037ull, (uint64_t)file.st_size), (uint64_t)file.st_ino);
     return mix(mix(hash, (uint64_t)file.st_mtim.tv_sec), (uint64_t)file.st_mtim.tv_nsec);
-}
-
-static uint64_t look_at_rules(const char *dir) {
-    if (!dir) return 0;
-    DIR *entries = opendir(dir);
-    uint64_t sum = look_at(dir);
-    for (struct dirent *entry; entries && (entry = readdir(entries)) != NULL;) {
-        char path[4096];
-        size_t length = strlen(entry->d_name);
-        if (length < 5 || strcmp(entry->d_name + length - 4, ".lua") != 0) continue;
-        snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
-        sum += look_at(path); /* in whatever order they come */
-    }
-    if (entries) closedir(entries);
-    return sum;
 }
 
 /* 0 or SI_E* with the option and the place in error. */
@@ -100,25 +84,23 @@ static int load_channels(struct si__alerting *alerting, char *error, size_t erro
 static int load_rules(struct si__alerting *alerting, char *error, size_t error_bytes) {
     const char *dir = alerting->server->options->rules_dir;
     char why[400] = "";
-    alerting->rules_seen = look_at_rules(dir);
     int failed = si__script_load(alerting->router, dir, why, sizeof why);
     if (failed) snprintf(error, error_bytes, "--rules: %s", why);
     return failed;
 }
 
-/* Saved files are in force within seconds; a broken one changes nothing and is said. */
-static void reload_changed(struct si__alerting *alerting) {
+/* Saved files are in force within a second; a broken one changes nothing and is said. */
+static void on_files_changed(void *arg) {
+    struct si__alerting *alerting = arg;
     const si__options *options = alerting->server->options;
     char error[512];
-    if (options->rules_dir && look_at_rules(options->rules_dir) != alerting->rules_seen) {
-        if (load_rules(alerting, error, sizeof error))
-            on_log(NULL, SI_LOG_ERROR, error);
-        else
-            si__watch_reload(alerting->watch);
+    if (options->channels_file && look_at(options->channels_file) != alerting->channels_seen) {
+        if (load_channels(alerting, error, sizeof error)) on_log(NULL, SI_LOG_ERROR, error);
     }
-    if (options->channels_file && look_at(options->channels_file) != alerting->channels_seen &&
-        load_channels(alerting, error, sizeof error))
-        on_log(NULL, SI_LOG_ERROR, error);
+    if (!options->rules_dir) return;
+    if (load_rules(alerting, error, sizeof error)) on_log(NULL, SI_LOG_ERROR, error);
+    si__watch_reload(alerting->watch); /* what is wrong is shown for each application too */
+    si__watch_tick(alerting->watch, si__clock_unix_ms());
 }
 
 /* ---- The loop ---- */
@@ -133,12 +115,12 @@ static void close_handles(struct si__alerting *alerting) {
     alerting->closing = 1;
     uv_close((uv_handle_t *)&alerting->timer, NULL);
     uv_close((uv_handle_t *)&alerting->wake, NULL);
+    si__rules_watch_close(alerting->files);
     if (alerting->notify) si__notify_close(alerting->notify, on_notify_closed, alerting);
 }
 
 static void tick(struct si__alerting *alerting) {
     int64_t now = si__clock_unix_ms();
-    if (alerting->ticks++ % LOOK_EVERY == 0) reload_changed(alerting);
     si__watch_tick(alerting->watch, now);
     si__deliver_out_tick(alerting->deliver, alerting->notify, now);
 }
@@ -159,6 +141,7 @@ static void on_wake(uv_async_t *wake) {
 
 static void on_event(void *arg, const si__notify_event *event) {
     struct si__alerting *alerting = arg;
+    if (alerting->closing) return; /* what is in the store as queued is sent by the next process */
     si__channels_event(alerting->server->channels, event);
     si__deliver_out_event(alerting->deliver, event);
 }
@@ -186,8 +169,11 @@ static int make_parts(struct si__alerting *alerting) {
     alerting->router = alerting->history ? si__script_new(&env) : NULL;
     if (!alerting->reader || !alerting->router) return SI_ENOMEM;
     alerting->deliver = si__deliver_out_new(server->store, alerting->reader, alerting->router);
-    si__watch_options watch = {
-        .store = server->store, .reader = alerting->reader, .rules_dir = server->options->rules_dir, .log = on_log};
+    si__watch_options watch = {.store = server->store,
+                               .reader = alerting->reader,
+                               .data_dir = server->options->data_dir,
+                               .rules_dir = server->options->rules_dir,
+                               .log = on_log};
     alerting->watch = si__watch_new(&watch);
     alerting->notify = alerting->deliver ? si__notify_new(&alerting->loop, &notify) : NULL;
     return alerting->watch && alerting->notify ? SI_OK : SI_ENOMEM;
@@ -218,6 +204,11 @@ int si__alerting_start(si__server *server, char *error, size_t error_bytes) {
     int failed = make_parts(alerting);
     if (!failed) failed = load_rules(alerting, error, error_bytes);
     if (!failed) failed = load_channels(alerting, error, error_bytes);
+    if (!failed && (server->options->rules_dir || server->options->channels_file)) {
+        alerting->files = si__rules_watch_new(&alerting->loop, server->options->rules_dir,
+                                              server->options->channels_file, on_files_changed, alerting);
+        if (!alerting->files) failed = SI_ENOMEM;
+    }
     if (!failed && pthread_create(&alerting->thread, NULL, alerting_main, alerting)) failed = SI_ENOMEM;
     alerting->started = !failed;
     if (failed)

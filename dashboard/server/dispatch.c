@@ -10,7 +10,8 @@
 #define AT_ONCE 200 /* outbox rows a tick */
 #define WAITING 500 /* messages that are yet to be written, when the store cannot */
 #define SILENCES 200
-#define SAVE_MS 10000 /* what the engine remembers, when nothing else is to be written */
+#define CHANNELS_MOST 50 /* that one name stands for */
+#define SAVE_MS 10000    /* what the engine remembers, when nothing else is to be written */
 #define STATE_NAME "rules_state:router"
 
 typedef struct message {
@@ -30,6 +31,7 @@ struct si__dispatch {
     si__reader *reader;
     si__script *router;
     si__dispatch_send send;
+    si__dispatch_channels channels;
     void *arg;
     int resumed;
     int64_t saved_ms;
@@ -50,6 +52,7 @@ int si__dispatch_read_alert(sqlite3_stmt *row, int first, const char *about, si_
     for (int i = 0; i < 9; i++)
         if (!(*texts[i] = si__report_strdup(si__db_text(row, first + 1 + i)))) failed = SI_ENOMEM;
     alert->state = !strcmp(about, "resolved") ? SI__ALERT_RESOLVED : SI__ALERT_FIRING;
+    alert->acked = !strcmp(about, "acked");
     alert->value = sqlite3_column_type(row, first + 10) == SQLITE_NULL ? NAN : sqlite3_column_double(row, first + 10);
     alert->started_ms = sqlite3_column_int64(row, first + 11);
     alert->fired_ms = sqlite3_column_int64(row, first + 12);
@@ -65,8 +68,7 @@ static void message_free(message *m) {
     free(m);
 }
 
-static void on_notify(void *arg, const char *destination, const si__alert *alerts, size_t count) {
-    si__dispatch *d = arg;
+static void add_message(si__dispatch *d, const char *destination, const si__alert *alerts, size_t count) {
     for (size_t from = 0; from < count; from += SI__DISPATCH_MOST) {
         message *m = calloc(1, sizeof *m);
         message **grown = realloc(d->messages, (d->message_count + 1) * sizeof *grown);
@@ -80,6 +82,15 @@ static void on_notify(void *arg, const char *destination, const si__alert *alert
             if (!si__alert_copy(&m->alerts[m->count], &alerts[i])) m->count++;
         d->messages[d->message_count++] = m;
     }
+}
+
+/* One message for each channel: what one of them has taken, another one may still have to. */
+static void on_notify(void *arg, const char *destination, const si__alert *alerts, size_t count) {
+    si__dispatch *d = arg;
+    const char *names[CHANNELS_MOST];
+    size_t channels = d->channels(d->arg, destination, names, CHANNELS_MOST);
+    if (!channels) add_message(d, destination, alerts, count); /* there is none: that is said in the delivery log */
+    for (size_t i = 0; i < channels && i < CHANNELS_MOST; i++) add_message(d, names[i], alerts, count);
 }
 
 /* ---- In the writer's transaction ---- */
@@ -205,6 +216,49 @@ static void hand_acks(si__dispatch *d) {
     if (read) sqlite3_reset(read);
 }
 
+/* ---- Acknowledged: PagerDuty stops calling people ---- */
+
+typedef struct ack_write {
+    int64_t alerts[AT_ONCE];
+    size_t count;
+} ack_write;
+
+static int acks_apply(si__tx *tx, void *arg) {
+    const ack_write *w = arg;
+    int failed = SI_OK;
+    for (size_t i = 0; i < w->count && !failed; i++) {
+        sqlite3_stmt *insert =
+            si__db_prepare(tx->db, "INSERT INTO outbox(alert,about,state,created_ms) VALUES(?,'acked','routed',?)");
+        failed = si__db_run(tx->db, si__db_bind(insert, "ii", w->alerts[i], tx->now_ms));
+        sqlite3_stmt *deliver = si__db_prepare(
+            tx->db,
+            "INSERT OR IGNORE INTO delivery(outbox,alert,destination,state,error,attempts,time_ms)"
+            " SELECT DISTINCT ?1,?2,destination,'new','',0,?3 FROM delivery JOIN outbox ON"
+            " outbox.id=delivery.outbox WHERE delivery.alert=?2 AND about='firing' AND destination LIKE 'pagerduty:%'");
+        if (!failed)
+            failed = si__db_run(tx->db, si__db_bind(deliver, "iii", (int64_t)sqlite3_last_insert_rowid(tx->db->sql),
+                                                    w->alerts[i], tx->now_ms));
+    }
+    return failed;
+}
+
+/* Alerts that PagerDuty was told of, that somebody has acknowledged since, here. */
+static void tell_acks(si__dispatch *d) {
+    si__db *db = &d->reader->db;
+    ack_write write = {.count = 0};
+    sqlite3_stmt *read = si__db_prepare(
+        db, "SELECT id FROM alert WHERE state='firing' AND acked_ms IS NOT NULL"
+            " AND EXISTS(SELECT 1 FROM delivery AS d JOIN outbox AS o ON o.id=d.outbox WHERE d.alert=alert.id"
+            " AND o.about='firing' AND d.destination LIKE 'pagerduty:%')"
+            " AND NOT EXISTS(SELECT 1 FROM delivery AS d JOIN outbox AS o ON o.id=d.outbox WHERE d.alert=alert.id"
+            " AND o.about='acked' AND o.created_ms>=alert.acked_ms) LIMIT ?");
+    si__db_bind(read, "i", (int64_t)AT_ONCE);
+    while (write.count < AT_ONCE && si__db_step(db, read) == 1)
+        write.alerts[write.count++] = sqlite3_column_int64(read, 0);
+    if (read) sqlite3_reset(read);
+    if (write.count) si__writer_call(si__store_writer(d->store), acks_apply, &write);
+}
+
 /* ---- Life ---- */
 
 static int forget_handed(si__tx *tx, void *arg) {
@@ -234,13 +288,14 @@ static int resume(si__dispatch *d, int64_t now_ms) {
 }
 
 si__dispatch *si__dispatch_new(si__store *store, si__reader *reader, si__script *router, si__dispatch_send send,
-                               void *arg) {
+                               si__dispatch_channels channels, void *arg) {
     si__dispatch *d = calloc(1, sizeof *d);
     if (!d) return NULL;
     d->store = store;
     d->reader = reader;
     d->router = router;
     d->send = send;
+    d->channels = channels;
     d->arg = arg;
     si__script_on_notify(router, on_notify, d);
     si__script_route_only(router);
@@ -270,6 +325,7 @@ void si__dispatch_tick(si__dispatch *d, int64_t now_ms) {
     hand_new(d);
     hand_silences(d, now_ms);
     hand_acks(d);
+    tell_acks(d);
     si__db_reset_all(&d->reader->db);
     si__script_tick(d->router, now_ms);
     int due = now_ms - d->saved_ms >= SAVE_MS || now_ms < d->saved_ms;

@@ -24,13 +24,16 @@ typedef struct si__dispatch si__dispatch;
 typedef void (*si__dispatch_send)(void *arg, const char *destination, const si__alert *alerts,
                                   const int64_t *deliveries, size_t count, int64_t now_ms);
 
+/* The channels that a destination stands for, as si__notify_channels gives them: each has deliveries of its own. */
+typedef size_t (*si__dispatch_channels)(void *arg, const char *destination, const char **names, size_t most);
+
 /* All borrowed. `router` evaluates no rules from now on. NULL: out of memory. */
 si__dispatch *si__dispatch_new(si__store *store, si__reader *reader, si__script *router, si__dispatch_send send,
-                               void *arg);
+                               si__dispatch_channels channels, void *arg);
 void si__dispatch_free(si__dispatch *dispatch); /* NULL is allowed */
 void si__dispatch_tick(si__dispatch *dispatch, int64_t now_ms);
 
-/* From the columns of SI__ALERT_SELECT, starting at `first`; about: "firing" or "resolved". 0 or SI_ENOMEM. */
+/* From the columns of SI__ALERT_SELECT, starting at `first`; about: "firing", "acked" or "resolved". 0 or SI_ENOMEM. */
 int si__dispatch_read_alert(sqlite3_stmt *row, int first, const char *about, si__alert *alert);
 
 #endif

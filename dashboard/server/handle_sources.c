@@ -79,6 +79,17 @@ static void put_rule(si__json_writer *json, const si__json *rule, int64_t source
     si__json_object_end(json);
 }
 
+/* The dashboard's own rules, as the alerting thread wrote them down; see watch.h. */
+static void put_dashboard_rules(si__request *request, si__json_writer *json, int64_t app) {
+    si__db *db = &request->reader->db;
+    char name[48];
+    snprintf(name, sizeof name, "rules_loaded:%lld", (long long)app);
+    sqlite3_stmt *read = si__db_prepare(db, "SELECT value FROM meta WHERE key=?");
+    if (si__db_step(db, si__db_bind(read, "s", name)) != 1) return;
+    si__json_put_raw(json, "dashboard", sqlite3_column_blob(read, 0), (size_t)sqlite3_column_bytes(read, 0));
+    sqlite3_reset(read);
+}
+
 void si__handle_rules(si__request *request) {
     si__db *db = &request->reader->db;
     int64_t app;
@@ -103,6 +114,7 @@ void si__handle_rules(si__request *request) {
         si__json_free(rules);
     }
     si__json_array_end(&json);
+    put_dashboard_rules(request, &json, app);
     si__json_put_string(&json, "hash", hash);
     si__json_put_int(&json, "errors", errors);
     si__json_object_end(&json);

@@ -5,20 +5,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "../../runtime/report/crc32c.h"
+#include "../../runtime/report/json.h"
 #include "../../runtime/script/script.h"
+#include "clock.h"
 #include "record.h"
+#include "watch_feed.h"
 
 #define APPS 500
 #define FEED_MS 10000
-#define FORGET_MS 86400000ll /* a source that was silent for a day is gone, not down */
+#define FORGET_MS 86400000ll              /* a source that was silent for a day is gone, not down */
+#define HISTORY_BYTES ((size_t)256 << 20) /* of all applications together */
+#define HISTORY_MOST ((size_t)16 << 20)   /* of one */
+#define SERIES_MOST 10000
+#define SAVE_MS (5 * 60 * 1000)
+#define CATCH_UP_NS 100000000 /* a tick, for reading what the store has */
+#define PUBLISH_MS 60000      /* what rules cost; their states at once */
 
 typedef struct watched {
     si__watch *watch;
     int64_t app;
     si__history *history;
     si__script *script;
-    int changed; /* its state is to be written */
+    int changed;    /* its state is to be written */
+    char file[200]; /* of its history */
+    int64_t fed_to_ms, saved_ms, published_ms;
+    uint32_t published; /* what people were told of the rules, as a checksum */
 } watched;
 
 struct si__watch {
@@ -26,6 +41,8 @@ struct si__watch {
     watched *apps;
     size_t count;
     int64_t fed_ms;
+    size_t turn;      /* whose history is filled next */
+    char error[1024]; /* why the rules were not loaded; "" */
 };
 
 /* ---- What the rules say goes into the store ---- */
@@ -78,6 +95,79 @@ static void load_state(watched *w, int64_t now_ms) {
     sqlite3_reset(read);
 }
 
+/* ---- The history outlives us ---- */
+
+static void save_history(watched *w, int64_t now_ms) {
+    w->saved_ms = now_ms;
+    if (*w->file) si__history_save(w->history, w->file); /* a failure costs time: the store has it all */
+}
+
+/* Its name tells applications apart whose number was given to another one. */
+static void load_history(watched *w, const char *name, const char *environment, int64_t now_ms) {
+    char dir[150];
+    const char *base = w->watch->options.data_dir;
+    uint32_t sum = si__crc32c(si__crc32c(0, name, strlen(name) + 1), environment, strlen(environment));
+    w->saved_ms = now_ms;
+    if (base && (size_t)snprintf(dir, sizeof dir, "%s/rules", base) < sizeof dir) {
+        mkdir(dir, 0700);
+        snprintf(w->file, sizeof w->file, "%s/%lld-%08x.history", dir, (long long)w->app, sum);
+        if (si__history_load(w->history, w->file) == SI_EFORMAT)
+            unlink(w->file); /* damaged: made anew from the store */
+    }
+    const si__watch_feed f = {w->watch->options.reader, w->app, w->history, w->script};
+    w->fed_to_ms = si__watch_feed_begin(&f, now_ms);
+}
+
+/* ---- What people see of the rules ---- */
+
+/* The set in force, as JSON; the checksum leaves out what changes with every tick. */
+static int describe(watched *w, state_write *write, uint32_t *sum) {
+    si__json_writer json = {0};
+    si__rule_info rule;
+    uint32_t crc = si__crc32c(0, w->watch->error, strlen(w->watch->error));
+    si__json_object_begin(&json, NULL);
+    si__json_put_string(&json, "hash", si__script_hash(w->script));
+    si__json_put_string(&json, "error", w->watch->error);
+    si__json_array_begin(&json, "rules");
+    crc = si__crc32c(crc, si__script_hash(w->script), strlen(si__script_hash(w->script)));
+    for (size_t i = 0; si__script_rule(w->script, i, &rule) == SI_OK; i++) {
+        if (!rule.at_dashboard) continue;
+        si__json_object_begin(&json, NULL);
+        si__json_put_string(&json, "name", rule.name);
+        si__json_put_string(&json, "file", rule.file);
+        si__json_put_int(&json, "line", rule.line);
+        si__json_put_string(&json, "severity", rule.severity);
+        si__json_put_string(&json, "state", rule.state);
+        si__json_put_string(&json, "error", rule.error);
+        si__json_put_uint(&json, "alerts", rule.alerts);
+        si__json_put_uint(&json, "evaluations", rule.evaluations);
+        si__json_put_uint(&json, "cost_ns", rule.cost_ns);
+        si__json_object_end(&json);
+        crc = si__crc32c(crc, rule.state, strlen(rule.state));
+        if (rule.error) crc = si__crc32c(crc, rule.error, strlen(rule.error));
+        crc = si__crc32c(crc, &rule.alerts, sizeof rule.alerts);
+    }
+    si__json_array_end(&json);
+    si__json_put_uint(&json, "series", si__history_count(w->history));
+    si__json_object_end(&json);
+    *sum = crc;
+    return si__json_take(&json, &write->text, &write->length);
+}
+
+static void publish(watched *w, int64_t now_ms) {
+    state_write write = {.text = NULL};
+    uint32_t sum;
+    if (describe(w, &write, &sum)) return;
+    snprintf(write.name, sizeof write.name, "rules_loaded:%lld", (long long)w->app);
+    int due = now_ms - w->published_ms >= PUBLISH_MS || now_ms < w->published_ms;
+    if ((due || sum != w->published) &&
+        !si__writer_call(si__store_writer(w->watch->options.store), state_apply, &write)) {
+        w->published_ms = now_ms;
+        w->published = sum;
+    }
+    free(write.text);
+}
+
 /* ---- Applications ---- */
 
 static void on_log(void *arg, int level, const char *message) {
@@ -91,8 +181,12 @@ static void clear_watched(watched *w) {
 }
 
 static void load_rules(watched *w) {
-    char error[1024];
-    if (si__script_load(w->script, w->watch->options.rules_dir, error, sizeof error)) on_log(w, SI_LOG_ERROR, error);
+    char *error = w->watch->error;
+    error[0] = '\0';
+    if (si__script_load(w->script, w->watch->options.rules_dir, error, sizeof w->watch->error))
+        on_log(w, SI_LOG_ERROR, error);
+    else
+        error[0] = '\0';
 }
 
 static int add_app(si__watch *watch, int64_t app, const char *name, const char *environment, int64_t now_ms) {
@@ -113,8 +207,12 @@ static int add_app(si__watch *watch, int64_t app, const char *name, const char *
         return SI_ENOMEM;
     }
     watch->count++;
+    size_t bytes = HISTORY_BYTES / watch->count;
+    for (size_t i = 0; i < watch->count; i++)
+        si__history_limit(watch->apps[i].history, SERIES_MOST, bytes < HISTORY_MOST ? bytes : HISTORY_MOST);
     load_rules(w);
     load_state(w, now_ms);
+    load_history(w, name, environment, now_ms);
     return SI_OK;
 }
 
@@ -162,6 +260,21 @@ static void feed(si__watch *watch, int64_t now_ms) {
     }
 }
 
+/* Goes round until everybody has what there is, or the time is up: the next tick goes on where this one stopped. */
+static void catch_up(si__watch *watch, int64_t now_ms) {
+    int64_t until_ns = si__clock_monotonic_ns() + CATCH_UP_NS;
+    for (size_t i = 0; i < watch->count; i++) {
+        watched *w = &watch->apps[watch->turn++ % watch->count];
+        const si__watch_feed f = {watch->options.reader, w->app, w->history, w->script};
+        int64_t ready = si__watch_feed_ready(&f, now_ms);
+        if (w->fed_to_ms < now_ms - FORGET_MS || w->fed_to_ms > now_ms) w->fed_to_ms = si__watch_feed_begin(&f, now_ms);
+        for (; w->fed_to_ms + SI__WATCH_MINUTE_MS <= ready; w->fed_to_ms += SI__WATCH_MINUTE_MS) {
+            if (si__clock_monotonic_ns() > until_ns) return;
+            si__watch_feed_minute(&f, w->fed_to_ms);
+        }
+    }
+}
+
 /* ---- Life ---- */
 
 si__watch *si__watch_new(const si__watch_options *options) {
@@ -178,6 +291,7 @@ void si__watch_free(si__watch *watch) {
     if (!watch) return;
     for (size_t i = 0; i < watch->count; i++) {
         save_state(&watch->apps[i]);
+        save_history(&watch->apps[i], 0);
         clear_watched(&watch->apps[i]);
     }
     free(watch->apps);
@@ -194,8 +308,17 @@ void si__watch_tick(si__watch *watch, int64_t now_ms) {
         find_apps(watch, now_ms);
         feed(watch, now_ms);
     }
+    if (watch->count) catch_up(watch, now_ms);
+    si__db_reset_all(&watch->options.reader->db);
+    int saved = 0; /* one history a tick: they may be large */
     for (size_t i = 0; i < watch->count; i++) {
-        si__script_tick(watch->apps[i].script, now_ms);
-        save_state(&watch->apps[i]);
+        watched *w = &watch->apps[i];
+        si__script_tick(w->script, now_ms);
+        save_state(w);
+        publish(w, now_ms);
+        if (!saved && (now_ms - w->saved_ms >= SAVE_MS || now_ms < w->saved_ms)) {
+            save_history(w, now_ms);
+            saved = 1;
+        }
     }
 }
