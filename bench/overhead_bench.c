@@ -169,8 +169,8 @@ static int churn_for(double seconds) {
         printf("INVALID: %s\n", si_strerror(rc));
         return 1;
     }
-    double start_s = now_s(CLOCK_MONOTONIC), shown = 0;
-    for (double t = 0; t < seconds; t = now_s(CLOCK_MONOTONIC) - start_s) {
+    double start_s = now_s(CLOCK_MONOTONIC), shown = 0, t;
+    while ((t = now_s(CLOCK_MONOTONIC) - start_s) < seconds) {
         wait_until(now_s(CLOCK_MONOTONIC) + 0.5);
         memory m = memory_now();
         int third = (int)(3 * t / seconds);

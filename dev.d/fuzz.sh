@@ -36,8 +36,9 @@ fuzz_one() {
     log=$folder/fuzz.log
     mkdir -p "$folder/corpus"
     [[ ! -d spec/fuzz/corpus/$name ]] || seeds=("spec/fuzz/corpus/$name")
-    # The corpus that grows is kept in build/, so that the next run goes on where this one stopped.
-    if ! logged "Fuzzing $name for $seconds s" "$log" "build/fuzz/spec/${name}_fuzz" -max_total_time="$seconds" -timeout=10 \
+    # The corpus that grows is kept in build/, so that the next run goes on where this one stopped. Long inputs from the start
+    # (-len_control): a run of seconds would otherwise end before they are long enough to mean anything.
+    if ! logged "Fuzzing $name for $seconds s" "$log" "build/fuzz/spec/${name}_fuzz" -max_total_time="$seconds" -len_control=0 -timeout=10 \
         -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$folder/" "$folder/corpus" "${seeds[@]}"; then
         note "$name: input that failed is in $folder/"
         return 1

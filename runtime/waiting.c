@@ -43,7 +43,8 @@ static uint32_t slots_used(const si__waiting_threads *w) {
 static uint64_t passed_ns(const si__waiting_threads *w, uint32_t index, uint64_t now_ns, si__waiting *out) {
     const si__slot *slot = si__region_slot(w->region, index);
     if (atomic_load_explicit(&slot->state, memory_order_acquire) != SI__SLOT_LIVE) return 0;
-    if (!si__wait_now_read(w->region, index, out) || out->since_ns + SHORTEST_NS > now_ns) return 0;
+    if (!si__wait_now_read(w->region, index, out) || out->since_ns > now_ns) return 0;
+    if (now_ns - out->since_ns < SHORTEST_NS) return 0;
     return now_ns - out->since_ns;
 }
 

@@ -87,7 +87,7 @@ static si__report *decode(si__request *request) {
             si__answer_failure(request, SI_ENOMEM);
             return NULL;
         }
-        if (length) memcpy(raw, data, length);
+        if (data) memcpy(raw, data, length); /* NULL: it has no body */
     }
     si__report *report = NULL;
     failed = si__report_decode_wire(raw, length, &report, why, sizeof why);
