@@ -14,7 +14,7 @@
 
 enum { CALLS = 2000, BYTES = 16 };
 
-static int zero, null, file, pipe_ends[2], sockets[2], events;
+static int zero, null, file, pipe_ends[2], quick_ends[2], sockets[2], quick[2], events;
 static char buffer[BYTES];
 static volatile ssize_t sink;
 
@@ -44,6 +44,18 @@ static void through_socket(unsigned calls) {
     }
 }
 
+/* As servers have them: with O_NONBLOCK. */
+static void through_quick_pipe(unsigned calls) {
+    for (unsigned i = 0; i < calls; i++) {
+        sink = write(quick_ends[1], buffer, BYTES);
+        sink = read(quick_ends[0], buffer, BYTES);
+    }
+}
+
+static void receive_nothing(unsigned calls) {
+    for (unsigned i = 0; i < calls; i++) sink = recv(quick[0], buffer, BYTES, 0);
+}
+
 static void look_at_events(unsigned calls) {
     struct epoll_event event;
     for (unsigned i = 0; i < calls; i++) sink = epoll_wait(events, &event, 1, 0);
@@ -61,6 +73,8 @@ int main(void) {
         {"pread of a file in memory", read_file, CALLS, SI__TALLY_SYSTEM, 1},
         {"pipe, write and read (two calls)", through_pipe, CALLS, SI__TALLY_CHANNEL, 2},
         {"socket pair, send and recv (two calls)", through_socket, CALLS, SI__TALLY_NETWORK, 2},
+        {"the same pipe with O_NONBLOCK", through_quick_pipe, CALLS, SI__TALLY_CHANNEL, 2},
+        {"recv with O_NONBLOCK, nothing there", receive_nothing, CALLS, SI__TALLY_NETWORK, 1},
         {"epoll_wait, nothing there", look_at_events, CALLS, SI__TALLY_NETWORK, 1},
         {"poll of two, nothing there", look_at_poll, CALLS, SI__TALLY_NETWORK, 1},
     };
@@ -69,7 +83,8 @@ int main(void) {
     file = memfd_create("wait_bench", MFD_CLOEXEC);
     events = epoll_create1(EPOLL_CLOEXEC);
     if (zero < 0 || null < 0 || file < 0 || write(file, buffer, BYTES) != BYTES || events < 0 ||
-        pipe2(pipe_ends, O_CLOEXEC) || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets)) {
+        pipe2(pipe_ends, O_CLOEXEC) || pipe2(quick_ends, O_CLOEXEC | O_NONBLOCK) ||
+        socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, quick)) {
         perror("wait_bench");
         return 1;
     }

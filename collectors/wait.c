@@ -42,7 +42,12 @@ SI__WAITING_CALLS(X)
 /* Of its many commands, two wait. */
 #define X(name, call, object, result, parameters, arguments)                                                           \
     result si__wrap_##name parameters {                                                                                \
-        if (command != F_SETLKW && command != F_OFD_SETLKW) return si__wait_real.name arguments;                       \
+        if (command != F_SETLKW && command != F_OFD_SETLKW) {                                                          \
+            int done = si__wait_real.name arguments;                                                                   \
+            if (command == F_SETFL) si__descriptor_forget(fd); /* it may wait now, or no more */                       \
+            if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) si__descriptor_forget(done);                         \
+            return done;                                                                                               \
+        }                                                                                                              \
         si__wait wait = {.waiter = si__waiter_get()};                                                                  \
         if (wait.waiter) si__waiter_count(wait.waiter, SI__WAIT_SYSTEM);                                               \
         si__wait_begin(&wait, SI__CALL_##call, (uint64_t)fd, CALLER);                                                  \

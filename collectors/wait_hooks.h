@@ -200,8 +200,10 @@ int fcntl64(int, int, ...);
       (int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *time),                            \
       (fd, messages, count, flags, time))                                                                              \
     X(accept, accept, fd, int, (int fd, struct sockaddr *from, socklen_t *bytes), (fd, from, bytes))                   \
-    X(accept4, accept4, fd, int, (int fd, struct sockaddr *from, socklen_t *bytes, int flags),                         \
-      (fd, from, bytes, flags))                                                                                        \
+    X(accept4, accept4, fd, int, (int fd, struct sockaddr *from, socklen_t *bytes, int flags), (fd, from, bytes, flags))
+
+/* The same, on what waits for others. */
+#define SI__EPOLL_CALLS(X)                                                                                             \
     X(epoll_wait, epoll_wait, fd, int, (int fd, struct epoll_event *events, int count, int time_ms),                   \
       (fd, events, count, time_ms))                                                                                    \
     X(epoll_pwait, epoll_pwait, fd, int,                                                                               \
@@ -245,7 +247,7 @@ int fcntl64(int, int, ...);
 #define SI__WAIT_HOOKED(X)                                                                                             \
     SI__WAITING_CALLS(X)                                                                                               \
     SI__STREAM_CALLS(X)                                                                                                \
-    SI__SOCKET_CALLS(X) SI__POLL_CALLS(X) SI__SELECT_CALLS(X) SI__LOCKING_CALLS(X) SI__OTHER_CALLS(X)
+    SI__SOCKET_CALLS(X) SI__EPOLL_CALLS(X) SI__POLL_CALLS(X) SI__SELECT_CALLS(X) SI__LOCKING_CALLS(X) SI__OTHER_CALLS(X)
 
 /* Called by the wrappers, not hooked. */
 #define SI__TRY_CALLS(X)                                                                                               \

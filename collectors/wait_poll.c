@@ -52,10 +52,16 @@ static inline void finish(si__waiter *self, si__wait_call call, unsigned categor
     si__waiter_sample(&wait, category, end_ns - start_ns);
 }
 
-#define WRAP(name, call, result, parameters, arguments, none, category)                                                \
+/* With no time to wait there is no wait. A time behind a pointer is the kernel's to read. */
+#define WRAP(name, call, result, parameters, arguments, instant, none, category)                                       \
     result si__wrap_##name parameters {                                                                                \
         si__waiter *self = si__waiter_get();                                                                           \
         if (!self) return si__wait_real.name arguments;                                                                \
+        if (instant) {                                                                                                 \
+            result done = si__wait_real.name arguments;                                                                \
+            si__waiter_count(self, category(done));                                                                    \
+            return done;                                                                                               \
+        }                                                                                                              \
         const void *caller = __builtin_return_address(0);                                                              \
         uint64_t start_ns = si__coarse_ns();                                                                           \
         si__waiter_publish(self, SI__CALL_##call, start_ns, (none) ? SI__NO_DESCRIPTOR : SI__MANY_DESCRIPTORS,         \
@@ -63,16 +69,21 @@ static inline void finish(si__waiter *self, si__wait_call call, unsigned categor
         result rc = si__wait_real.name arguments;                                                                      \
         if (!si__waiter_unpublish(self)) return rc;                                                                    \
         uint64_t end_ns = si__coarse_ns();                                                                             \
-        finish(self, SI__CALL_##call, category, caller, start_ns, end_ns);                                             \
+        finish(self, SI__CALL_##call, category(rc), caller, start_ns, end_ns);                                         \
         return rc;                                                                                                     \
     }
 
+#define INSTANT_poll (time_ms == 0)
+#define INSTANT___poll_chk (time_ms == 0)
+#define INSTANT_ppoll 0
+#define INSTANT___ppoll_chk 0
+#define POLLED(rc) kind_of_polled(fds, count, rc)
 #define X(name, call, object, result, parameters, arguments)                                                           \
-    WRAP(name, call, result, parameters, arguments, count == 0, kind_of_polled(fds, count, rc))
+    WRAP(name, call, result, parameters, arguments, INSTANT_##name, count == 0, POLLED)
 SI__POLL_CALLS(X)
 #undef X
+#define SELECTED(rc) kind_of_selected(count, readable, writable, special, rc)
 #define X(name, call, object, result, parameters, arguments)                                                           \
-    WRAP(name, call, result, parameters, arguments, count <= 0 || (!readable && !writable && !special),                \
-         kind_of_selected(count, readable, writable, special, rc))
+    WRAP(name, call, result, parameters, arguments, 0, count <= 0 || (!readable && !writable && !special), SELECTED)
 SI__SELECT_CALLS(X)
 #undef X

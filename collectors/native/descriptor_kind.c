@@ -33,13 +33,18 @@ static void write_path(char *path, int fd) {
     *path = '\0';
 }
 
+static int is_nonblocking(int fd) {
+    long flags = syscall(SYS_fcntl, fd, F_GETFL);
+    return flags >= 0 && (flags & O_NONBLOCK) != 0;
+}
+
 int si__descriptor_kind_ask(int fd) {
     struct stat st;
     char path[32], target[32] = "";
     int saved = errno, kind = SI__WAIT_NETWORK;
     if (fd < 0) return kind;
     if (fd < SI__DESCRIPTORS_REMEMBERED) { /* for when it is closed already, or nobody may be asked */
-        int known = atomic_load_explicit(&si__descriptor_kinds[fd], memory_order_relaxed);
+        int known = atomic_load_explicit(&si__descriptor_kinds[fd], memory_order_relaxed) & SI__DESCRIPTOR_KIND;
         if (known) kind = known - 1;
     }
     if (si__sandboxed()) return kind;
@@ -50,8 +55,11 @@ int si__descriptor_kind_ask(int fd) {
             target[got > 0 ? got : 0] = '\0';
         }
         kind = si__descriptor_kind_of(st.st_mode, target);
+        /* Files of a disk wait whatever their flags say. */
+        int instant = kind != SI__WAIT_SYSTEM && fd < SI__DESCRIPTORS_REMEMBERED ? is_nonblocking(fd) : 0;
         if (fd < SI__DESCRIPTORS_REMEMBERED)
-            atomic_store_explicit(&si__descriptor_kinds[fd], (uint8_t)(kind + 1), memory_order_relaxed);
+            atomic_store_explicit(&si__descriptor_kinds[fd],
+                                  (uint8_t)((kind + 1) | (instant ? SI__DESCRIPTOR_INSTANT : 0)), memory_order_relaxed);
     }
     errno = saved;
     return kind;
