@@ -41,7 +41,7 @@ static void write_file(const char *name, const char *format, ...) {
 /* Three days of a program: busy for half an hour on the third day, and again in its last half hour. */
 static int set_up(void **state) {
     (void)state;
-    char path[128];
+    char path[256];
     temporary_dir_make(dir);
     snprintf(path, sizeof path, "mkdir %s/rules %s/state %s/empty", dir, dir, dir);
     if (system(path) != 0) return -1;
