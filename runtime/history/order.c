@@ -87,7 +87,8 @@ int si__order_move(si__order *order, const si__slots *slots, int64_t first, int6
     int moved = slots->count && order->first != INT64_MAX && can_move(order, slots, first, last);
     for (int64_t slot = order->first; moved && slot < first; slot++)
         if (has_value(slots, slot)) moved = take_out(order, slots->average[index_of(slots, slot)]);
-    for (int64_t slot = order->last + 1; moved && slot <= last; slot++) {
+    for (int64_t before = order->last; moved && before < last; before++) {
+        int64_t slot = before + 1;
         if (!has_value(slots, slot)) continue;
         if (order->count >= SI__MINUTE_SLOTS)
             moved = 0;
