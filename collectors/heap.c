@@ -30,6 +30,8 @@ enum {
     MEAN_BEFORE_REGION = 512 * 1024, /* until the region says another one */
     LIVE_EASY = SI__LIVE_COUNT / 2,  /* entries from which on samples become rarer */
     LIVE_STEP = SI__LIVE_COUNT / 16,
+    RING_EASY = SI__RING_BYTES / 2, /* likewise, bytes that wait in the thread's ring */
+    RING_STEP = SI__RING_BYTES / 16,
     UNSAMPLED_BYTES = 16 * 1024,
     EARLY_VISITS = 10000
 };
@@ -42,12 +44,23 @@ static _Atomic uint64_t raised_mean;   /* what the rate of samples has brought R
 static _Atomic uint64_t rate_since_ns; /* samples are counted since */
 static _Atomic uint32_t rate_samples;
 
+/* How often R doubles so that the ring of this thread has room for what comes until it is drained. A sample that found
+   none would be live without a stack. */
+static unsigned doublings_for_ring(void) {
+    const si__slot *slot = si__thread_slot();
+    if (!slot) return 0;
+    uint64_t waiting = atomic_load_explicit(&slot->reserve_pos, memory_order_relaxed) -
+                       atomic_load_explicit(&slot->read_pos, memory_order_relaxed);
+    if (waiting <= RING_EASY || waiting > SI__RING_BYTES) return 0;
+    return (unsigned)(1 + (waiting - RING_EASY) / RING_STEP);
+}
+
 /* The R now in force. 0: off. */
 static uint64_t mean_now(const si__region *region) {
     uint64_t asked = atomic_load_explicit(&region->control.heap_bytes, memory_order_relaxed);
     if (asked == 0) return 0;
     uint64_t raised = atomic_load_explicit(&raised_mean, memory_order_relaxed);
-    uint64_t mean = raised > asked ? raised : asked;
+    uint64_t mean = (raised > asked ? raised : asked) << doublings_for_ring();
     uint32_t live = si__live_count();
     return live <= LIVE_EASY ? mean : mean << (1 + (live - LIVE_EASY) / LIVE_STEP);
 }

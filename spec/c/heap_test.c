@@ -412,6 +412,45 @@ static void counts_are_exact_when_threads_end(void **state) {
     assert_int_equal(si__live_count(), 0);
 }
 
+/* ---- Nobody drains ---- */
+
+enum { BURST = 6000, BURST_BYTES = 15000 };
+
+static void *burst(void *arg) {
+    static void *blocks[BURST];
+    double *live = arg;
+    si__heap_sums sums;
+    for (int i = 0; i < BURST; i++) blocks[i] = leak_here(BURST_BYTES);
+    si__heap_sums_read(region, &sums);
+    *live = sums.live_bytes;
+    for (int i = 0; i < BURST; i++) free(blocks[i]);
+    return NULL;
+}
+
+static uint64_t dropped(void) {
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < atomic_load(&region->slots_used); i++)
+        all += atomic_load(&si__region_slot(region, i)->dropped);
+    return all;
+}
+
+static void a_ring_that_fills_makes_samples_rarer_and_drops_none(void **state) {
+    (void)state;
+    double live, all = 0;
+    enum { TRIES = 20 };
+    rate(4096);
+    uint64_t before = dropped();
+    for (int i = 0; i < TRIES; i++) {
+        in_thread(burst, &live);
+        all += live;
+    }
+    assert_int_equal(dropped(), before);
+    double wanted = (double)TRIES * BURST * BURST_BYTES;
+    print_message("a burst nobody drains: %+.1f %%\n", (all / wanted - 1) * 100);
+    assert_true(fabs(all / wanted - 1) < 0.35); /* wide: the last samples stand for megabytes */
+    si__drain_events(drain, site, &(sites){0});
+}
+
 static void *many_samples(void *arg) {
     (void)arg;
     for (int i = 0; i < 1000000; i++) free(opaque(malloc(4096)));
@@ -492,6 +531,7 @@ int main(void) {
         cmocka_unit_test(one_thread_allocates_another_frees),
         cmocka_unit_test(a_leak_is_known_by_its_call_site),
         cmocka_unit_test(totals_are_within_two_sigma_and_unbiased),
+        cmocka_unit_test(a_ring_that_fills_makes_samples_rarer_and_drops_none),
         cmocka_unit_test(counts_are_exact_when_threads_end),
         cmocka_unit_test(samples_become_rarer_when_there_are_many),
         cmocka_unit_test(off_means_untouched),
