@@ -16,7 +16,7 @@
 #include "watch_feed.h"
 
 #define APPS 500
-#define FEED_MS 10000
+#define FEED_MS 5000
 #define FORGET_MS 86400000ll              /* a source that was silent for a day is gone, not down */
 #define HISTORY_BYTES ((size_t)256 << 20) /* of all applications together */
 #define HISTORY_MOST ((size_t)16 << 20)   /* of one */
