@@ -98,6 +98,52 @@ static void test_a_webhook_is_signed_and_complete(void **state) {
     http_server_stop(server);
 }
 
+static void test_a_message_leads_to_the_profile_that_fired(void **state) {
+    (void)state;
+    world w;
+    const server_answer answers[] = {{ANSWER, 200, "ok", NULL, NULL}};
+    http_server *server = http_server_start(answers, 1);
+    begin(&w);
+    load(&w,
+         "{\"channels\":{\"webhook:ops\":{\"url\":\"http://127.0.0.1:%u/\"},\"slack:perf\":{\"url\":\"http://"
+         "127.0.0.1:%u/\"},"
+         "\"pagerduty:core\":{\"routing_key\":\"k\",\"url\":\"http://127.0.0.1:%u/\"}}}",
+         server->port, server->port, server->port);
+    si__alert a = alert_of("hotspot", "x", SI__ALERT_FIRING), b = alert_of("leak", "y", SI__ALERT_RESOLVED);
+    a.subject = "cpu";
+    a.app = "shop & co/x";
+    b.subject = "heap|cache_put<int> (libshop.so)";
+    const si__alert alerts[] = {a, b};
+    send_alerts(&w, "webhook:ops", alerts, 2);
+    LOOP_UNTIL(&w.loop, w.sent == 1);
+    send_alerts(&w, "slack:perf", &b, 1);
+    LOOP_UNTIL(&w.loop, w.sent == 2);
+    send_alerts(&w, "pagerduty:core", &b, 1);
+    LOOP_UNTIL(&w.loop, w.sent == 3);
+    static const char leak[] =
+        "https://si.example.org/a/shop/production/profiles/heap?from=1699999100000&to=1700000420000"
+        "&q=cache_put%3Cint%3E";
+    si__json *hook = json_body(http_server_request(server, 0)), *slack = json_body(http_server_request(server, 1)),
+             *pager = json_body(http_server_request(server, 2));
+    const si__json *told = si__json_get(hook, "alerts")->first;
+    assert_string_equal(si__json_get_string(told, "profile", ""),
+                        "https://si.example.org/a/shop%20%26%20co%2Fx/production/profiles/cpu?from=1699999100000&to="
+                        "1700000360000");
+    assert_string_equal(si__json_get_string(told->next, "profile", ""), leak);
+    char named[400];
+    int found = 0;
+    snprintf(named, sizeof named, "<%s|the profile that fired>", leak);
+    for (const si__json *f = si__json_get(si__json_get(slack, "attachments")->first, "fields")->first; f; f = f->next)
+        found += !strcmp(si__json_get_string(f, "value", ""), named);
+    assert_int_equal(found, 1);
+    assert_string_equal(si__json_get_string(si__json_get(pager, "links")->first->next, "href", ""), leak);
+    si__json_free(hook);
+    si__json_free(slack);
+    si__json_free(pager);
+    end(&w);
+    http_server_stop(server);
+}
+
 static void test_it_is_tried_again_until_accepted(void **state) {
     (void)state;
     world w;
@@ -342,6 +388,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sha256_and_hmac_agree_with_the_published_vectors),
         cmocka_unit_test(test_a_webhook_is_signed_and_complete),
+        cmocka_unit_test(test_a_message_leads_to_the_profile_that_fired),
         cmocka_unit_test(test_it_is_tried_again_until_accepted),
         cmocka_unit_test(test_retry_after_is_obeyed),
         cmocka_unit_test(test_what_is_refused_every_time_fails_visibly),
