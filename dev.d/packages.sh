@@ -7,7 +7,7 @@ declare -A PACKAGES=(
         liblua5.4-dev libuv1-dev libmsgpack-dev lua-cjson-dev
         libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev libdw-dev libelf-dev libiberty-dev libzstd-dev zlib1g-dev
         libsqlite3-dev libmicrohttpd-dev libsodium-dev"
-    [test]="libcmocka-dev lua5.4 lua-busted lua-cjson libluajit-5.1-dev curl chromium
+    [test]="libcmocka-dev openssl python3-aiosmtpd lua5.4 lua-busted lua-cjson libluajit-5.1-dev curl chromium
         libpq-dev libmariadb-dev libhiredis-dev libmongoc-dev postgresql-15 mariadb-server-core redis-tools libjemalloc2 libgoogle-perftools4"
     [demo]="wrk curl sqlite3"
     [lint]="clang clang-tidy clang-format cppcheck lua-check lua5.4 shellcheck"
