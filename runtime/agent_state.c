@@ -99,7 +99,7 @@ void si__agent_describe(void *agent, si__report *report) {
     if (!c.disk_ok) add_status(report, "spool", "degraded", c.disk_error);
     add_loss(report, "reports", c.made, c.acked, c.pending,
              c.dropped_size + c.dropped_age + c.dropped_disk + c.dropped_rejected, c.disk_ok ? "" : c.disk_error);
-    const char *outbox = si__notify_keep_error(a->notify);
+    const char *outbox = a->notify ? si__notify_keep_error(a->notify) : ""; /* NULL: a close goes on */
     if (*outbox) add_status(report, "outbox", "degraded", outbox);
     if (a->upload) {
         si__upload_state state;
