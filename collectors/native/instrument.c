@@ -35,10 +35,13 @@ static uint64_t hash_of(si__instrument_kind kind, const char *name, size_t lengt
     return h ? h : 1;
 }
 
-static void name_it(si__instrument *instrument, si__instrument_kind kind, const char *name, size_t length) {
+static void name_it(si__region *region, si__instrument *instrument, si__instrument_kind kind, const char *name,
+                    size_t length) {
+    uint32_t index = (uint32_t)(instrument - si__region_instrument(region, 0));
     memcpy(instrument->name, name, length); /* the rest is zero already */
     instrument->kind = (uint32_t)kind;
     atomic_store_explicit(&instrument->state, 2, memory_order_release);
+    atomic_fetch_or_explicit(&region->instrument_pages, 1ull << index / SI__INSTRUMENTS_PER_PAGE, memory_order_release);
 }
 
 si__instrument *si__instrument_get(si__instrument_kind kind, const char *name) {
@@ -51,7 +54,7 @@ si__instrument *si__instrument_get(si__instrument_kind kind, const char *name) {
         uint64_t there = atomic_load_explicit(&at->hash, memory_order_relaxed);
         if (there == 0 && atomic_compare_exchange_strong_explicit(&at->hash, &there, hash, memory_order_relaxed,
                                                                   memory_order_relaxed)) {
-            name_it(at, kind, name, length);
+            name_it(region, at, kind, name, length);
             return at;
         }
         if (there == hash) return at;

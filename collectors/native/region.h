@@ -30,6 +30,7 @@ enum {
     SI__COLLECTOR_STATES = 32,
     SI__REASON_BYTES = 120
 };
+enum { SI__INSTRUMENTS_PER_PAGE = 16, SI__INSTRUMENT_PAGES = SI__INSTRUMENT_COUNT / SI__INSTRUMENTS_PER_PAGE };
 enum { SI__LIVE_CHUNKS = SI__LIVE_COUNT / 128 }; /* pages of the live table */
 #define SI__UNWIND_ARENA_BYTES (64u * 1024 * 1024)
 
@@ -239,6 +240,8 @@ typedef struct si__region {
     _Atomic uint64_t threads_refused;     /* P: threads without a slot or timer */
     _Atomic uint64_t instruments_refused; /* P: names that found no room */
     _Atomic uint64_t live_refused;        /* P: sampled allocations that the live table had no room for */
+    _Atomic uint64_t instrument_pages;    /* P: a bit for every page of instruments that one was named in: a reader
+                                             that looks into a page of shared memory makes it take memory */
     _Atomic uint64_t names_refused;       /* P: names of frames that found no room */
     _Atomic uint32_t inherits; /* P: 1: until this process's modules change, its walks use the tables of the process
                                   that it was forked from, and need none here */
@@ -249,6 +252,8 @@ typedef struct si__region {
 
 _Static_assert(offsetof(si__region, pid) == SI__REGION_LAYOUT_BYTES, "the layout has a page of its own");
 _Static_assert(sizeof(si__instrument) == 256, "instruments share no cache line");
+_Static_assert(sizeof(si__instrument) * SI__INSTRUMENTS_PER_PAGE == 4096 && SI__INSTRUMENT_PAGES == 64,
+               "a bit for every page of instruments");
 
 static inline si__slot *si__region_slot(si__region *r, uint32_t i) {
     return (si__slot *)(void *)((char *)r + r->slots_off) + i;

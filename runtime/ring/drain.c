@@ -36,6 +36,17 @@ static int remember_buckets(si__drain *drain, uint32_t index) {
     return seen->buckets != NULL;
 }
 
+/* A look into a page of shared memory that nobody wrote to would make it take memory, in every process observed. */
+static int has_instruments(const si__region *region, uint32_t index) {
+    uint64_t pages = atomic_load_explicit(&region->instrument_pages, memory_order_acquire);
+    return (int)(pages >> index / SI__INSTRUMENTS_PER_PAGE & 1);
+}
+
+static uint32_t slots_used(const si__region *region) {
+    uint32_t used = atomic_load_explicit(&region->slots_used, memory_order_acquire);
+    return used < SI__SLOT_COUNT ? used : SI__SLOT_COUNT;
+}
+
 static int take_baseline(si__drain *drain, uint32_t index) {
     si__instrument *at = si__region_instrument(drain->region, index);
     instrument_seen *seen = &drain->instruments[index];
@@ -57,12 +68,12 @@ si__drain *si__drain_new(si__region *region) {
     if (!drain) return NULL;
     drain->region = region;
     for (uint32_t i = 0; i < SI__INSTRUMENT_COUNT; i++) {
-        if (!take_baseline(drain, i)) {
+        if (has_instruments(region, i) && !take_baseline(drain, i)) {
             si__drain_free(drain);
             return NULL;
         }
     }
-    for (uint32_t i = 0; i < SI__SLOT_COUNT; i++)
+    for (uint32_t i = 0; i < slots_used(region); i++)
         drain->dropped_seen[i] = atomic_load_explicit(&si__region_slot(region, i)->dropped, memory_order_relaxed);
     drain->threads_refused_seen = atomic_load_explicit(&region->threads_refused, memory_order_relaxed);
     drain->instruments_refused_seen = atomic_load_explicit(&region->instruments_refused, memory_order_relaxed);
@@ -256,6 +267,7 @@ static int read_instrument(si__drain *drain, uint32_t index, char *name, si__dra
 size_t si__drain_instruments(si__drain *drain, si__drain_instrument_fn fn, void *arg) {
     size_t count = 0;
     for (uint32_t i = 0; i < SI__INSTRUMENT_COUNT; i++) {
+        if (!has_instruments(drain->region, i)) continue;
         si__drained_instrument instrument;
         char name[SI__NAME_BYTES];
         if (!read_instrument(drain, i, name, &instrument)) continue;

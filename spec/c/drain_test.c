@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -158,6 +159,32 @@ static void every_impossible_head_gives_the_ring_up(void **state) {
     assert_int_equal(s.wrong, 0);
 }
 
+static long blocks_of(int fd) {
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    return (long)st.st_blocks;
+}
+
+static void a_reader_makes_untouched_pages_take_no_memory(void **state) {
+    (void)state;
+    int fd, error;
+    si__region *quiet = si__region_create(&fd, &error);
+    assert_non_null(quiet);
+    long before = blocks_of(fd);
+    si__drain *reader = si__drain_new(quiet);
+    seen s = {0};
+    si__drain_from_zero(reader);
+    for (int i = 0; i < 3; i++) {
+        si__drain_events(reader, take, &s);
+        si__drain_instruments(reader, take_instrument, &s);
+        si__drain_stacks_wanted(reader);
+    }
+    assert_true(blocks_of(fd) - before <= 2 * 4096 / 512); /* the header's pages */
+    si__drain_free(reader);
+    si__region_unmap(quiet);
+    close(fd);
+}
+
 static void random_bytes_everywhere_do_no_harm(void **state) {
     (void)state;
     unsigned seed = 4711;
@@ -165,6 +192,7 @@ static void random_bytes_everywhere_do_no_harm(void **state) {
     uint64_t *words = (uint64_t *)(void *)si__region_slot(probe, 0);
     uint64_t *instruments = (uint64_t *)(void *)si__region_instrument(probe, 0);
     char maps[] = "7f0000000000-7f0000100000 rw-p 00000000 00:00 0 \n";
+    probe->instrument_pages = ~0ull;
     for (int round = 0; round < 60; round++) {
         for (size_t i = 0; i < 64 * sizeof(si__slot) / 8; i++)
             words[i] = rand_r(&seed) % 3 ? (uint64_t)rand_r(&seed) % 5
@@ -263,9 +291,13 @@ static void stack_bounds_are_answered_only_where_they_fit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_live_ring_is_read_and_a_closed_slot_freed), TEST(every_impossible_head_gives_the_ring_up),
-        TEST(random_bytes_everywhere_do_no_harm),          TEST(a_writer_may_change_everything_while_we_read),
-        TEST(what_a_dead_process_left_is_still_there),     TEST(stack_bounds_are_answered_only_where_they_fit),
+        cmocka_unit_test(a_reader_makes_untouched_pages_take_no_memory),
+        TEST(a_live_ring_is_read_and_a_closed_slot_freed),
+        TEST(every_impossible_head_gives_the_ring_up),
+        TEST(random_bytes_everywhere_do_no_harm),
+        TEST(a_writer_may_change_everything_while_we_read),
+        TEST(what_a_dead_process_left_is_still_there),
+        TEST(stack_bounds_are_answered_only_where_they_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

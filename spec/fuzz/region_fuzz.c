@@ -120,6 +120,7 @@ static void write_instrument(input *in, si__region *region) {
     instrument->value_bits = number(in);
     instrument->max_ns = number(in);
     instrument->state = byte(in) % 8 ? 2 : 0;
+    region->instrument_pages |= 1ull << index / SI__INSTRUMENTS_PER_PAGE;
     si__region_buckets(region, index)[number(in) % SI__BUCKET_COUNT] += (uint32_t)number(in);
 }
 
