@@ -1,9 +1,8 @@
 /*
- * What everything on costs a whole service, and the agent's memory while a program never rests (overhead.sh has the
- * rest).
+ * What everything on costs a whole service, and the agent's memory while a program never rests: for overhead.sh.
  *
- *   overhead_bench --churn SECONDS   threads, allocations, names, errors, modules that come and go; memory is printed
- *   overhead_bench --cpu PID...      nanoseconds of CPU that these processes have used so far, added up
+ * `overhead_bench --churn SECONDS [NAMES]`: threads, allocations, names, errors and modules come and go; memory is
+ * printed. `overhead_bench --cpu PID...`: nanoseconds of CPU that these processes have used so far, added up.
  *
  * Churn runs unobserved first: what the program itself needs is known when the runtime opens. It fails when the agent
  * takes more than 16 MiB of resident memory, or when its last third takes more than its second third did.
@@ -22,6 +21,7 @@
 
 enum { LANES = 2, HELD = 4000, DEPTH = 12, ALLOWED_KIB = 16 * 1024, GROWTH_KIB = 512, WARM_UP_S = 5 };
 
+static unsigned names = 40; /* of handlers, of segments, of groups of errors: as many as services have */
 static atomic_int ends;
 static atomic_ulong threads_made, blocks_made, modules_loaded;
 
@@ -61,7 +61,7 @@ static void *live_shortly(void *arg) {
     char name[64];
     uint32_t random = (uint32_t)(uintptr_t)arg;
     si_call call;
-    snprintf(name, sizeof name, "GET /orders/%u", next_random(&random) % 5000);
+    snprintf(name, sizeof name, "GET /orders/%u", next_random(&random) % names);
     si_handler_start(&call, name);
     for (int i = 0; i < 50; i++) {
         void *made = allocate(next_random(&random), DEPTH, 100 + next_random(&random) % 3000);
@@ -71,7 +71,7 @@ static void *live_shortly(void *arg) {
         usleep(200);
     }
     si_handler_stop(&call, random % 50 ? 200 : 500);
-    snprintf(name, sizeof name, "group %u", next_random(&random) % 300);
+    snprintf(name, sizeof name, "group %u", next_random(&random) % names);
     if (random % 20 == 0) si_error_record(name, "of many");
     return NULL;
 }
@@ -169,8 +169,8 @@ static int churn_for(double seconds) {
         printf("INVALID: %s\n", si_strerror(rc));
         return 1;
     }
-    double start_s = now_s(CLOCK_MONOTONIC), shown = 0, t;
-    while ((t = now_s(CLOCK_MONOTONIC) - start_s) < seconds) {
+    double start_s = now_s(CLOCK_MONOTONIC), shown = 0;
+    for (double t = 0; t < seconds; t = now_s(CLOCK_MONOTONIC) - start_s) {
         wait_until(now_s(CLOCK_MONOTONIC) + 0.5);
         memory m = memory_now();
         int third = (int)(3 * t / seconds);
@@ -208,7 +208,8 @@ static int print_cpu(char **pids) {
 
 int main(int argc, char **argv) {
     if (argc > 2 && strcmp(argv[1], "--cpu") == 0) return print_cpu(argv + 2);
-    if (argc == 3 && strcmp(argv[1], "--churn") == 0 && atof(argv[2]) >= 3) return churn_for(atof(argv[2]));
-    fprintf(stderr, "usage: %s --churn SECONDS (3 or more) | --cpu PID...\n", argv[0]);
+    if (argc == 4 && atoi(argv[3]) > 0) names = (unsigned)atoi(argv[3]);
+    if (argc >= 3 && strcmp(argv[1], "--churn") == 0 && atof(argv[2]) >= 3) return churn_for(atof(argv[2]));
+    fprintf(stderr, "usage: %s --churn SECONDS (3 or more) [NAMES] | --cpu PID...\n", argv[0]);
     return 2;
 }

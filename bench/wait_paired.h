@@ -16,7 +16,7 @@
 
 #include "../collectors/native/probe.h"
 
-enum { PAIRED_SLICES = 1500, PAIRED_MEAN_NS = 10000000 };
+enum { PAIRED_SLICES = 500, PAIRED_MEAN_NS = 10000000 };
 
 typedef struct paired_work {
     const char *title;
@@ -86,6 +86,7 @@ static int paired_measure(const paired_work *work) {
     paired_print(added);
     paired_print(noise);
     printf("\n");
+    fflush(stdout);
     return 0;
 }
 
