@@ -157,8 +157,26 @@ typedef struct health {
     int told;
 } health;
 
+/* Of what is measured everywhere, what one looks at first; of the program's own metrics all. */
+static int is_of_interest(const char *name) {
+    static const char *const first[] = {"process.cpu.utilization",
+                                        "process.memory.usage",
+                                        "system.cpu.utilization",
+                                        "system.memory.utilization",
+                                        "container.memory.utilization",
+                                        "process.thread.count",
+                                        "process.open_file_descriptor.count",
+                                        "system.cpu.load_average"};
+    static const char *const everywhere[] = {"process.", "system.", "container.", "si."};
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+        if (!strncmp(name, first[i], strlen(first[i]))) return 1;
+    for (size_t i = 0; i < sizeof everywhere / sizeof *everywhere; i++)
+        if (!strncmp(name, everywhere[i], strlen(everywhere[i]))) return 0;
+    return 1;
+}
+
 static void end_metric(health *h) {
-    if (!h->l.count || h->told >= HEALTH) return;
+    if (!h->l.count || h->told >= HEALTH || !is_of_interest(h->name)) return;
     h->told++;
     si__json_object_begin(h->json, NULL);
     si__json_put_string(h->json, "name", h->name);

@@ -12,6 +12,8 @@
 #include "tree_view.h"
 
 #define TREND_CALLS 60
+#define YOUNG_MS (40 * 60000ll)
+#define YOUNG_SLICES 12
 #define DAY_MS 86400000ll
 
 /* ---- What stands around the tree ---- */
@@ -95,32 +97,84 @@ static int put_share(void *arg, uint32_t node, int64_t t, int64_t total) {
     return 0;
 }
 
+typedef struct heavy { /* the heaviest calls, by insertion */
+    struct {
+        int64_t weight;
+        size_t branch;
+    } calls[TREND_CALLS];
+    size_t count;
+} heavy;
+
+static void find_heavy(const si__tree_view *w, heavy *h) {
+    h->count = 0;
+    for (size_t i = 1; i < w->count; i++) {
+        int64_t mine = si__branch_weight(&w->branches[i]);
+        if (h->count == TREND_CALLS && mine <= h->calls[TREND_CALLS - 1].weight) continue;
+        size_t at = h->count < TREND_CALLS ? h->count++ : TREND_CALLS - 1;
+        for (; at > 0 && h->calls[at - 1].weight < mine; at--) h->calls[at] = h->calls[at - 1];
+        h->calls[at].weight = mine;
+        h->calls[at].branch = i;
+    }
+}
+
+/* Periods of ten minutes say nothing of a program that was started just now: its time so far is cut into slices, whose
+ * profiles are added up here. shares[call][slice], negative: nothing. The start of the first slice, or 0: not young. */
+static int64_t read_young(si__request *request, const si__range *day, const char *type, const si__tree_view *w,
+                          const heavy *h, double shares[TREND_CALLS][YOUNG_SLICES], int64_t *step_ms) {
+    si__merge all = {0};
+    si__range slice = *day;
+    int failed = si__read_merge(request->reader, day, type, &all);
+    int64_t start = all.start_ms, length = day->to_ms - start;
+    si__merge_clear(&all);
+    if (failed || start <= 0 || length <= 0 || length > YOUNG_MS) return 0;
+    *step_ms = length / YOUNG_SLICES < 10000 ? 10000 : length / YOUNG_SLICES;
+    for (size_t c = 0; c < h->count; c++)
+        for (int i = 0; i < YOUNG_SLICES; i++) shares[c][i] = -1;
+    for (int i = 0; i < YOUNG_SLICES && start + i * *step_ms < day->to_ms; i++) {
+        si__tree part = {0};
+        slice.from_ms = start + i * *step_ms;
+        slice.to_ms = slice.from_ms + *step_ms < day->to_ms ? slice.from_ms + *step_ms : day->to_ms;
+        if (!si__read_merge(request->reader, &slice, type, &part.merge) && part.merge.total > 0 &&
+            !si__tree_of(request->reader, &part)) {
+            for (size_t c = 0; c < h->count; c++) {
+                uint32_t node = w->branches[h->calls[c].branch].node;
+                shares[c][i] = 0;
+                for (size_t b = 0; b < part.count; b++)
+                    if (part.branches[b].node == node)
+                        shares[c][i] = (double)part.branches[b].total / (double)part.merge.total;
+            }
+        }
+        si__tree_clear(&part);
+    }
+    return start;
+}
+
 static void put_trend(si__request *request, si__json_writer *json, const si__tree_view *w, const si__range *range,
                       const char *type, int64_t end_ms) {
-    int64_t times[160], wholes[160];
+    int64_t times[160], wholes[160], step_ms = 0, young = 0;
+    double shares[TREND_CALLS][YOUNG_SLICES];
+    heavy h;
     trend tr = {json, times, wholes, 0, 160};
     si__range day = {range->app, 0, end_ms - DAY_MS, end_ms};
     si__read_hot(request->reader, &day, type, 0, note_whole, &tr);
-    size_t candidates = 0;
-    struct heavy {
-        int64_t weight;
-        size_t branch;
-    } heavy[TREND_CALLS];
-    for (size_t i = 1; i < w->count; i++) { /* the heaviest calls, by insertion */
-        int64_t mine = si__branch_weight(&w->branches[i]);
-        if (candidates == TREND_CALLS && mine <= heavy[TREND_CALLS - 1].weight) continue;
-        size_t at = candidates < TREND_CALLS ? candidates++ : TREND_CALLS - 1;
-        for (; at > 0 && heavy[at - 1].weight < mine; at--) heavy[at] = heavy[at - 1];
-        heavy[at] = (struct heavy){mine, i};
-    }
+    find_heavy(w, &h);
+    if (tr.count <= YOUNG_MS / 600000 + 1 && (!tr.count || times[0] > end_ms - YOUNG_MS - 600000))
+        young = read_young(request, &day, type, w, &h, shares, &step_ms);
     si__json_object_begin(json, "trend");
-    for (size_t i = 0; i < candidates; i++) {
+    for (size_t c = 0; c < h.count; c++) {
         char name[16];
-        uint32_t place = w->place[heavy[i].branch];
+        uint32_t place = w->place[h.calls[c].branch];
         if (place == UINT32_MAX) continue;
         snprintf(name, sizeof name, "%u", place);
         si__json_array_begin(json, name);
-        si__read_hot(request->reader, &day, type, w->branches[heavy[i].branch].node, put_share, &tr);
+        for (int i = 0; young && i < YOUNG_SLICES; i++) {
+            if (shares[c][i] < 0) continue;
+            si__json_array_begin(json, NULL);
+            si__json_put_int(json, NULL, young + i * step_ms);
+            si__json_put_number(json, NULL, shares[c][i]);
+            si__json_array_end(json);
+        }
+        if (!young) si__read_hot(request->reader, &day, type, w->branches[h.calls[c].branch].node, put_share, &tr);
         si__json_array_end(json);
     }
     si__json_object_end(json);

@@ -71,7 +71,7 @@ export function ProfileView({answer, at, base, sources, point, query, kept = fal
   const view: View = VIEWS.find((v) => v.id === asked)?.id ?? 'tree';
   const folded = param('names') !== 'full';
   const typed = param('q');
-  const compared = base !== null;
+  const compared = base !== null && (answer.before?.profiles ?? 1) > 0; // against nothing, everything would be new
   const full = useMemo(() => buildTree(answer, folded, compared), [answer, folded, compared]);
   const wanted = wantedFromAddress();
   /* The sandwich is about the focus already; its list of functions stays whole. */

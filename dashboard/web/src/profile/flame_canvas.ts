@@ -35,6 +35,8 @@ interface Paint {
   hit: string;
   accent: string;
   dust: string;
+  surface: string;
+  characterWidth: number;
   more: [number, number, number];
   less: [number, number, number];
   same: [number, number, number];
@@ -50,6 +52,7 @@ function blend(from: [number, number, number], to: [number, number, number], t: 
 }
 
 export class FlameCanvas {
+  private context: CanvasRenderingContext2D | null = null;
   private scene: FlameScene | null = null;
   private paint: Paint | null = null;
   private span: Span = {from: 0, to: 1};
@@ -60,7 +63,6 @@ export class FlameCanvas {
   private width = 0;
   private height = 0;
   private scrollTop = 0;
-  private characterWidth = 6.6;
   private drawn = 0;
   /** Milliseconds that the last draw took; tests and curious people read it. */
   lastDrawMs = 0;
@@ -130,7 +132,7 @@ export class FlameCanvas {
     if (this.frameRequest === 0) this.frameRequest = window.requestAnimationFrame((t) => this.draw(t));
   }
 
-  private colours(scene: FlameScene): Paint {
+  private colours(scene: FlameScene, ctx: CanvasRenderingContext2D): Paint {
     if (this.paint) return this.paint;
     const kinds = {app: token('flame-app'), lib: token('flame-lib'), system: token('flame-system'), script: token('flame-script'), unknown: token('flame-unknown')};
     /* Neighbours of one kind differ a little in tone, always the same for the same name. */
@@ -140,9 +142,11 @@ export class FlameCanvas {
       return (h >>> 0) % 5;
     };
     const surface = rgb(token('surface'));
+    const font = `${FONT_PX}px ${token('mono')}`;
+    ctx.font = font;
     this.paint = {
       frame: scene.tree.frames.map((frame) => blend(rgb(kinds[kindOf(frame)]), surface, tone(frame[0]) * 0.06)),
-      font: `${FONT_PX}px ${token('mono')}`, lib: kinds.lib, ink: token('flame-ink'), dim: token('flame-dim'), line: token('flame-line'), hit: token('flame-hit'),
+      font, characterWidth: ctx.measureText('MMMMMMMMMM').width / 10, surface: token('surface'), lib: kinds.lib, ink: token('flame-ink'), dim: token('flame-dim'), line: token('flame-line'), hit: token('flame-hit'),
       accent: token('accent-strong'), dust: token('flame-system'),
       more: rgb(token('diff-more')), less: rgb(token('diff-less')), same: rgb(token('diff-same')),
     };
@@ -178,17 +182,17 @@ export class FlameCanvas {
   private draw(t: number): void {
     this.frameRequest = 0;
     const scene = this.scene;
-    const ctx = this.canvas.getContext('2d');
+    const ctx = this.context ??= this.canvas.getContext('2d', {alpha: false}); // nothing shines through: painting is cheaper
     if (!scene || !ctx || this.width === 0) return;
     const begun = performance.now();
     const moving = this.glide(t);
     const ratio = window.devicePixelRatio || 1;
-    const paint = this.colours(scene);
+    const paint = this.colours(scene, ctx);
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    ctx.clearRect(0, 0, this.width, this.height);
+    ctx.fillStyle = paint.surface;
+    ctx.fillRect(0, 0, this.width, this.height);
     ctx.font = paint.font;
     ctx.textBaseline = 'middle';
-    this.characterWidth = ctx.measureText('MMMMMMMMMM').width / 10;
     const firstRow = Math.max(0, Math.floor(this.scrollTop / FLAME_ROW));
     const lastRow = Math.min(scene.layout.rows.length, Math.ceil((this.scrollTop + this.height) / FLAME_ROW));
     this.drawn = 0;
@@ -203,9 +207,11 @@ export class FlameCanvas {
     const y = depth * FLAME_ROW - this.scrollTop;
     const {tree, layout} = scene;
     visitRow(layout, layout.rows[depth]!, this.span.from, this.span.to, this.width, {
-      node: (node, left, right) => {
+      node: (node, start, end) => {
         this.drawn++;
-        const width = right - left;
+        /* Whole pixels: without soft edges a rectangle costs a third. */
+        const left = Math.round(start);
+        const width = Math.max(1, Math.round(end) - left);
         const whole = width > 3 ? width - 1 : width; // a hairline between neighbours
         ctx.fillStyle = this.fill(scene, paint, node);
         ctx.fillRect(left, y, whole, FLAME_ROW - 1);
@@ -214,7 +220,7 @@ export class FlameCanvas {
           ctx.lineWidth = node === scene.active ? 2 : 1;
           ctx.strokeRect(left + 1, y + 1, Math.max(1, whole - 2), FLAME_ROW - 3);
         }
-        const room = Math.floor((whole - 7) / this.characterWidth);
+        const room = Math.floor((whole - 7) / paint.characterWidth);
         if (room < 3) return;
         const name = nameOf(tree, node);
         ctx.fillStyle = paint.ink;

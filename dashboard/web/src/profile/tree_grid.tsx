@@ -159,7 +159,9 @@ function Row(props: RowProps) {
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
         <div role="gridcell" class="num opt">{measure.amount(measure.own ? self : total)}</div>
         <div role="gridcell" class="num opt">{count(tree.samples[node])}</div>
-        <div role="gridcell" class="opt">{props.trendWhole ? <Trend points={props.trend?.[String(tree.origin[node])]} share={total / whole} before={tree.base[node]! / props.trendWhole} noise={isNoise(tree, total, tree.base[node]! / props.trendWhole * whole)} /> : null}</div>
+        <div role="gridcell" class="opt">{props.trendWhole
+          ? <Trend points={props.trend?.[String(tree.origin[node])]} share={total / whole} before={tree.base[node]! / props.trendWhole} noise={isNoise(tree, total, tree.base[node]! / props.trendWhole * whole)} />
+          : <span class="trend"><Spark points={props.trend?.[String(tree.origin[node])] ?? []} area={false} /></span>}</div>
       </>}
     </div>
   );
@@ -187,7 +189,7 @@ function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compac
         {column(measure.rateTitle, measure.rateHelp)}
         {measure.own ? column('Own', 'Amount of the call itself') : column('Total', 'Amount in the call and what it calls')}
         {column(measure.counted[0]!.toUpperCase() + measure.counted.slice(1), `Number of ${measure.counted} in this call and what it calls`)}
-        {column('Trend, 24 h', 'Against the same call in the 24 hours before; empty when there is no profile of that time', 'opt')}
+        {column('Trend, 24 h', 'Share of the heaviest calls up to here, and the change against the 24 hours before where there are profiles of that time', 'opt')}
       </>}
     </div>
   );
