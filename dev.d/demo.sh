@@ -46,7 +46,8 @@ free_port() {
 demo_run() {
     local name=$1
     shift
-    "$@" >"$DEMO_DATA/$name.log" 2>&1 </dev/null &
+    : >"$DEMO_DATA/$name.log" # before it starts: what the last demo said there must not be taken for its words
+    "$@" >>"$DEMO_DATA/$name.log" 2>&1 </dev/null &
     DEMO_PIDS[$name]=$!
 }
 
