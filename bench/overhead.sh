@@ -17,7 +17,8 @@ bench_overhead() {
         esac
         shift || die "an option lacks its value"
     done
-    [[ $rounds =~ ^[0-9]+$ && $churn =~ ^[0-9]+$ ]] && ((rounds >= 6)) || die "at least 6 rounds"
+    [[ $rounds =~ ^[1-9][0-9]*$ && $churn =~ ^[0-9]+$ ]] || die "--rounds and --churn take a number"
+    ((rounds >= 6)) || die "at least 6 rounds"
     ((${#parts[@]})) || parts=(shop redis nginx churn)
     build_preset release shop report_sink overhead_bench si si_probe
     OVERHEAD=$BENCH_BUILD/bench/overhead_bench
