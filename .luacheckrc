@@ -16,5 +16,6 @@ files["**/rules/*.lua"] = { std = "none", read_globals = words, ignore = { "212"
 files["lua/si"] = { read_globals = { "require" } }
 files["spec/lua"] = { std = "lua54+busted", max_line_length = 200, read_globals = { assert = { other_fields = true } } }
 files["examples/shop/load.lua"] = { globals = { "wrk", "delay", "request", "response", "setup", "init", "done" } } -- wrk's script
+files["bench/*.lua"] = files["examples/shop/load.lua"]
 
 exclude_files = { "build/*", "dashboard/web/node_modules/*", ".demo/*" }

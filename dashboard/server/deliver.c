@@ -11,8 +11,9 @@
 #define GROUP_MOST SI__DISPATCH_MOST
 #define IN_FLIGHT 2000
 #define DESTINATION 96
-#define AT_A_TIME 4 /* messages that the sender has for one channel; the rest waits in the store and is told together  \
-                     */
+#define AT_A_TIME                                                                                                      \
+    4 /* messages that the sender has for one channel; the rest waits in the store and is told together                \
+       */
 
 typedef struct flight { /* a message that the sender has */
     uint64_t notify_id;

@@ -6,7 +6,7 @@
 -- 2. runtime/ never names a collector: neither its header nor a function or variable of its own file.
 -- 3. Only runtime/script/, collectors/lua_*.c and lua/si_module.c (the Lua module itself) include Lua's headers.
 -- 4. No source file has more than 600 lines (a test: a warning); nothing generated or built is committed.
--- Sentence 3 leaves out spec/, whose tests stand in for a host program that has a Lua of its own.
+-- Sentence 3 leaves out examples/ and spec/: host programs, and tests that stand in for one, may have a Lua of their own.
 
 local MAX_LINES = 600
 local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = true, ["lua.hpp"] = true }
@@ -87,7 +87,7 @@ local function check_dependencies(tree, problems)
   for path in pairs(graph) do
     local folder = path:match("^([%w_]+)/")
     local may_use_lua = path:match("^runtime/script/") or path:match("^collectors/lua_[%w_]+%.[ch]$") or path == "lua/si_module.c"
-      or folder == "spec"
+      or folder == "spec" or folder == "examples"
     each_reachable(path, graph, function(include, chain)
       local target = include.path or include.name
       if folder == "collectors" and (target:match("^runtime/") or include.name:match("runtime/")) then
@@ -160,7 +160,7 @@ local CASES = {
       ["collectors/cpu.c"] = '#include "collector.h"\nconst si__collector si__cpu = {0};\n',
       ["runtime/a.c"] = '#include "../collectors/collector.h"\n/* si__cpu */\n', ["runtime/script/b.c"] = "#include <lua.h>\n",
       ["collectors/lua_vm.c"] = "#include <lua.h>\n", ["lua/si_module.c"] = "#include <lauxlib.h>\n",
-      ["spec/c/x_test.c"] = "#include <lua.h>\n" } },
+      ["spec/c/x_test.c"] = "#include <lua.h>\n", ["examples/shop/letters.c"] = "#include <lua.h>\n" } },
   { "collector includes runtime", 1, { ["collectors/cpu.c"] = '#include "../runtime/worker.h"\n', ["runtime/worker.h"] = "" } },
   { "collector includes runtime through a header", 1,
     { ["collectors/cpu.c"] = '#include "native/n.h"\n', ["include/n2.h"] = '#include "../runtime/w.h"\n',
