@@ -9,7 +9,7 @@
 
 #include "shop.h"
 
-enum { LEDGER_ORDERS = 4096, RECEIPT_BYTES = 2048, RECEIPTS_AT_MOST = 32 * 1024 }; /* at most 64 MiB are leaked */
+enum { LEDGER_ORDERS = 4096, RECEIPT_BYTES = 16384, RECEIPTS_AT_MOST = 4 * 1024 }; /* at most 64 MiB are leaked */
 
 typedef struct order {
     int number, product, quantity, paid;
