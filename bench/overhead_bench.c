@@ -170,16 +170,19 @@ static int churn_for(double seconds) {
         return 1;
     }
     double start_s = now_s(CLOCK_MONOTONIC), shown = 0;
-    for (double t = 0; t < seconds; t = now_s(CLOCK_MONOTONIC) - start_s) {
+    double t = 0;
+    while (t < seconds) {
         wait_until(now_s(CLOCK_MONOTONIC) + 0.5);
         memory m = memory_now();
         int third = (int)(3 * t / seconds);
         most_kib[third] = fmax(most_kib[third], m.rss_kib);
         most_added_kib = fmax(most_added_kib, m.rss_kib - base.rss_kib);
-        if (t < shown) continue;
-        shown += seconds / 12;
-        snprintf(when, sizeof when, "%.0f", t);
-        print(when, &m, &base);
+        if (t >= shown) {
+            shown += seconds / 12;
+            snprintf(when, sizeof when, "%.0f", t);
+            print(when, &m, &base);
+        }
+        t = now_s(CLOCK_MONOTONIC) - start_s;
     }
     double cpu_s = agent_cpu_s(), took_s = now_s(CLOCK_MONOTONIC) - start_s;
     ends = 1;

@@ -131,7 +131,7 @@ static int make_store(const char *dir, uint64_t samples, int64_t end_ms) {
 /* The kept store's directory; its name ends with when its data ends. 0 when there is none and none could be made. */
 static int64_t find_store(char *dir, size_t dir_bytes, uint64_t samples) {
     char marker[700], text[64] = "";
-    snprintf(dir, dir_bytes, SI_BINARY_DIR "/bench/query_store_%llum", (unsigned long long)(samples / 1000000));
+    snprintf(dir, dir_bytes, "build/bench/query_store_%llum", (unsigned long long)(samples / 1000000));
     snprintf(marker, sizeof marker, "%s/complete", dir);
     FILE *file = fopen(marker, "r");
     if (file) {
@@ -144,7 +144,7 @@ static int64_t find_store(char *dir, size_t dir_bytes, uint64_t samples) {
     if (system(command) != 0) return 0;
     int64_t end_ms = (int64_t)time(NULL) * 1000 / 600000 * 600000;
     double start = seconds();
-    mkdir(SI_BINARY_DIR "/bench", 0755);
+    mkdir("build/bench", 0755);
     if (make_store(dir, samples, end_ms)) return 0;
     fprintf(stderr, "made a store of %llu million samples in %.0f s\n", (unsigned long long)(samples / 1000000),
             seconds() - start);
