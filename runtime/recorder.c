@@ -14,6 +14,7 @@
 
 enum { RING_SLICES = 30, MESSAGE_BYTES = 256 };
 static const uint64_t ring_slice_ns = 10ull * 1000000000;
+#define LEFT_NS (5ull * 1000000000)
 const double si__recorder_collect_at = 0.75;
 static const double no_rest_at = 0.95;
 
@@ -78,6 +79,8 @@ void si__recorder_free(si__recorder *r) {
         free_source(source);
     }
     for (int i = 0; i < SI__PROFILE_TYPES; i++) free_type(&r->types[i]);
+    for (int i = 0; i < 2; i++)
+        if (r->left[i]) si__profile_free(r->left[i]);
     if (r->stacks) si__stacks_free(r->stacks);
     free(r);
 }
@@ -98,13 +101,27 @@ si__source *si__recorder_source_new(si__recorder *r, si__region *region) {
     return source;
 }
 
+/* The whole run has what was live when the program ended: its processes end one after the other, within seconds. Those
+   that ended long before have given their memory back. */
+static void keep_left(si__recorder *r, si__heap_live *live) {
+    uint64_t now_ns = si__recorder_clock_ns();
+    if (!r->left[0] || now_ns - r->left_since_ns > LEFT_NS) {
+        if (r->left[1]) si__profile_free(r->left[1]);
+        r->left[1] = r->left[0] && now_ns - r->left_since_ns <= 2 * LEFT_NS ? r->left[0] : NULL;
+        if (r->left[0] && !r->left[1]) si__profile_free(r->left[0]);
+        r->left[0] = si__profile_new();
+        r->left_since_ns = now_ns;
+    }
+    if (r->left[0]) si__heap_live_take(live, r->left[0]);
+}
+
 void si__recorder_source_end(si__recorder *r, si__source *source) {
     if (!source) return;
     si__source **link = &r->sources;
     while (*link && *link != source) link = &(*link)->next;
     if (*link) *link = source->next;
     si__recorded_type *heap = &r->types[SI__PROFILE_HEAP];
-    if (heap->whole && source->live) si__heap_live_take(source->live, heap->whole);
+    if (heap->whole && source->live) keep_left(r, source->live);
     if (!r->sources && source->live)
         si__heap_live_take(source->live, heap->now); /* the last report has what was left */
     free_source(source);
@@ -138,6 +155,8 @@ static size_t list_profiles(si__recorder *r, si__profile **live) {
         if (t->ring) count += si__profile_ring_profiles(t->ring, live + count, RING_SLICES);
     }
     for (size_t i = 0; i < r->ended_count; i++) live[count++] = r->ended[i].profile;
+    for (int i = 0; i < 2; i++)
+        if (r->left[i]) live[count++] = r->left[i];
     for (size_t i = 0; i < r->errors.count; i++) live[count++] = r->errors.items[i].profile;
     for (size_t i = 0; i < r->whole_errors.count; i++) live[count++] = r->whole_errors.items[i].profile;
     for (size_t i = 0; i < r->segments.count; i++)
@@ -147,8 +166,8 @@ static size_t list_profiles(si__recorder *r, si__profile **live) {
 
 /* Lets the stack table keep only what live profiles use. */
 static void collect(si__recorder *r) {
-    size_t cap = SI__PROFILE_TYPES * (3 + RING_SLICES) + SI__ENDED_FOCUSES + r->errors.count + r->whole_errors.count +
-                 r->segments.count;
+    size_t cap = SI__PROFILE_TYPES * (3 + RING_SLICES) + 2 + SI__ENDED_FOCUSES + r->errors.count +
+                 r->whole_errors.count + r->segments.count;
     size_t sources = 0;
     for (const si__source *s = r->sources; s; s = s->next) sources += s->live != NULL;
     in_use use = {.profiles = malloc(cap * sizeof(si__profile *)), .lists = malloc((sources + 2) * sizeof *use.lists)};
@@ -393,7 +412,12 @@ int si__recorder_focused(const si__recorder *r, si__profile_type type) {
 }
 
 si__rawprofile *si__recorder_whole_run(const si__recorder *r, si__profile_type type) {
-    const si__profile *whole = r->types[type].whole;
+    si__profile *whole = r->types[type].whole;
+    if (whole && type == SI__PROFILE_HEAP) {
+        si__profile_clear(whole);
+        for (int i = 0; i < 2; i++)
+            if (r->left[i]) si__profile_merge(whole, r->left[i]);
+    }
     return whole ? si__rawprofile_new(r->stacks, whole) : NULL;
 }
 

@@ -45,6 +45,8 @@ struct si__recorder {
     si__recorded_type types[SI__PROFILE_TYPES];
     unsigned enabled; /* bits: types that reports have */
     si__source *sources;
+    si__profile *left[2]; /* live heaps of processes that ended lately, the newer first; NULL: none */
+    uint64_t left_since_ns;
     si__focus ended[SI__ENDED_FOCUSES]; /* for the next cut, oldest first */
     size_t ended_count;
     si__recorded_errors errors;

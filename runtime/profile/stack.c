@@ -34,7 +34,7 @@ typedef struct table {
 typedef struct cached {
     uint64_t key;
     uint32_t space;
-    uint32_t location; /* with TRAMPOLINE */
+    uint32_t location; /* with TRAMPOLINE and OURS */
 } cached;
 
 /* Remembers where the callers of a leaf ended up: samples of one function differ in their leaf, hardly in its callers.
@@ -45,6 +45,7 @@ typedef struct known_callers {
 } known_callers;
 
 #define TRAMPOLINE 0x80000000u
+#define OURS 0x40000000u /* a function of ours that stands before the program's call: not shown among its callers */
 #define EXACT_KEY (1ull << 63)
 
 struct si__stacks {
@@ -216,6 +217,10 @@ static uint32_t locate_name(si__stacks *stacks, const si__space *space, uint64_t
     return location_intern(&stacks->t, stacks->location_cap, SI__SPECIALS + (uint64_t)number, 0, SI__LOCATION_EXACT);
 }
 
+static int is_ours(const si__binary *binary) {
+    return strncmp(binary->name, "libsi-probe.so", 14) == 0 || strncmp(binary->name, "libsi.so", 8) == 0;
+}
+
 /* What a pc is, the long way. UINT32_MAX: no room. */
 static uint32_t locate_slowly(si__stacks *stacks, const si__space *space, uint64_t pc, int exact) {
     const si__mapping *m = si__space_find(space, exact ? pc : pc - 1);
@@ -227,7 +232,7 @@ static uint32_t locate_slowly(si__stacks *stacks, const si__space *space, uint64
     if (!binary) return UINT32_MAX;
     uint32_t flags = exact || trampoline ? SI__LOCATION_EXACT : 0;
     uint32_t location = location_intern(&stacks->t, stacks->location_cap, offset, binary, flags);
-    return location == UINT32_MAX ? location : location | trampoline;
+    return location == UINT32_MAX ? location : location | trampoline | (is_ours(m->binary) ? OURS : 0);
 }
 
 static inline uint32_t locate(si__stacks *stacks, const si__space *space, uint64_t pc, int exact) {
@@ -241,15 +246,18 @@ static inline uint32_t locate(si__stacks *stacks, const si__space *space, uint64
     return location;
 }
 
-/* Fills locations leaf first; returns their number, or 0 when there was no room. `exact`: pcs[0] is the instruction. */
+/* Fills locations leaf first; returns their number, or SIZE_MAX when there was no room. `exact`: pcs[0] is the
+ * instruction. */
 static size_t locate_all(si__stacks *stacks, const si__space *space, const uint64_t *pcs, size_t count, int exact,
                          uint32_t *locations) {
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
         uint32_t location = locate(stacks, space, pcs[i], exact);
-        if (location == UINT32_MAX) return 0;
+        if (location == UINT32_MAX) return SIZE_MAX;
+        int skipped = (location & OURS) && !exact;
         exact = (location & TRAMPOLINE) != 0; /* what a signal has interrupted */
-        location &= ~TRAMPOLINE;
+        location &= ~(TRAMPOLINE | OURS);
+        if (skipped) continue;
         if (location == SI__SPECIAL_ANONYMOUS && used && locations[used - 1] == location) continue;
         locations[used++] = location;
     }
@@ -261,7 +269,7 @@ static uint32_t intern_slowly(si__stacks *stacks, const si__space *space, const 
                               int truncated) {
     uint32_t locations[SI__FRAMES_MAX];
     size_t used = locate_all(stacks, space, pcs, count, exact, locations);
-    if (used == 0 && count > 0) return UINT32_MAX;
+    if (used == SIZE_MAX) return UINT32_MAX;
     uint32_t node = truncated ? node_child(&stacks->t, stacks->node_cap, 0, SI__SPECIAL_TRUNCATED) : 0;
     for (size_t i = used; i-- > 0 && node != UINT32_MAX;)
         node = node_child(&stacks->t, stacks->node_cap, node, locations[i]);
@@ -292,6 +300,7 @@ uint32_t si__stacks_intern(si__stacks *stacks, const si__space *space, const uin
     if (count > SI__FRAMES_MAX) count = SI__FRAMES_MAX;
 
     uint32_t leaf = locate(stacks, space, pcs[0], 1), node = UINT32_MAX;
+    if (leaf != UINT32_MAX) leaf &= ~OURS;           /* time that we take is shown as ours */
     if (leaf != UINT32_MAX && (leaf & TRAMPOLINE)) { /* sampled on the trampoline: its caller is exact */
         node = intern_slowly(stacks, space, pcs, count, 1, truncated);
     } else if (leaf != UINT32_MAX) {
