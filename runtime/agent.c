@@ -170,7 +170,7 @@ static void apply_rates(void *arg, const si__rates *rates) {
 }
 
 /* Reports have the types that are sampled and whose collector works. */
-static void enable_types(si__agent *a) {
+void si__agent_enable_types(si__agent *a) {
     unsigned types = 0;
     if (a->target_count) si__agent_learn(a, a->targets[0]);
     for (int i = 0; i < SI__PROFILE_TYPES; i++)
@@ -231,7 +231,7 @@ static void every_second(si__agent *a) {
         a->last_govern_ms = a->now_ms;
         govern(a);
     }
-    enable_types(a);
+    si__agent_enable_types(a);
     end_focuses(a);
     if (a->told) si__agent_save_alerts(a); /* killed a moment later, it must not tell the same again */
     if (a->now_ms - a->last_save_ms >= SAVE_MS) si__agent_save_state(a);
@@ -290,6 +290,7 @@ int si__agent_observe(si__agent *a, pid_t pid, si__region *region, int own, void
     const si__rates rates = si__sampler_rates(a->sampler);
     si__target_rates(target, &rates);
     si__target_refresh(target, ready, arg);
+    si__agent_enable_types(a);
     return 0;
 }
 

@@ -92,6 +92,7 @@ int si__read_file(const char *path, char **text,
 
 /* agent.c: one reading of every metric, the program's own among them, into history and the next report */
 void si__agent_read_metrics(si__agent *agent);
+void si__agent_enable_types(si__agent *agent);   /* reports have what is sampled, and works, by now */
 void si__agent_look_at_clocks(si__agent *agent); /* sets unix_ms and now_ms */
 
 /* agent_stop.c: a target or a step has ended; goes on with stopping if that waits for it. */

@@ -61,6 +61,7 @@ void si__agent_stop(si__agent *a, uint32_t timeout_ms, void (*stopped)(void *arg
     a->stopped = stopped;
     a->stopped_arg = arg;
     si__agent_look_at_clocks(a);
+    si__agent_enable_types(a);
     uv_timer_stop(&a->beat);
     uv_timer_init(a->beat.loop, &a->deadline);
     a->deadline.data = a;
@@ -107,6 +108,7 @@ void si__agent_flush(si__agent *a, void (*done)(void *arg), void *arg) {
     }
     *f = (flush){a, done, arg};
     si__agent_look_at_clocks(a);
+    si__agent_enable_types(a);
     for (size_t i = 0; i < a->target_count; i++) {
         double fill;
         si__target_drain(a->targets[i], &fill);

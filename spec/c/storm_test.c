@@ -99,7 +99,7 @@ int main(int count, char **words) {
         if (count > 3) print_trap();
         return rc < 0 ? 99 : rc;
     }
-    char resolved[4096];
+    char resolved[4096] = "";
     if (readlink("/proc/self/exe", resolved, sizeof resolved - 1) > 0) self_path = strdup(resolved);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(thousand_threads),
