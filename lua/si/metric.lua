@@ -23,6 +23,7 @@ metric.names = {
   "process.disk.io.write",
   "process.heap.allocated",
   "process.heap.allocations",
+  "process.heap.idle",
   "process.heap.in_use",
   "process.heap.objects",
   "process.heap.releases",

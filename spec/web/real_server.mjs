@@ -1,7 +1,7 @@
 // A real si-dashboard for a test: started on a free port over an empty folder, fed with reports that the agent's own encoder made, and
 // ended by its process id.
 import {spawn} from 'node:child_process';
-import {access, mkdtemp, rm} from 'node:fs/promises';
+import {access, mkdir, mkdtemp, rm, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
@@ -43,7 +43,11 @@ export async function madeReports({app, env, host, version, minutes, now, heat =
 export async function startDashboard(options = []) {
   const command = await needs(join(bin, 'si-dashboard'));
   const data = await mkdtemp(join(tmpdir(), 'si-web-data-'));
-  const child = spawn(command, ['--listen', '127.0.0.1:0', '--data', data, ...options], {stdio: ['ignore', 'pipe', 'pipe']});
+  // Messages are not gathered for half a minute here: a page waits for them.
+  const rules = join(data, 'spec-rules');
+  await mkdir(rules);
+  await writeFile(join(rules, 'routing.lua'), 'route { to = "default", wait = "0s", interval = "1s" }\n');
+  const child = spawn(command, ['--listen', '127.0.0.1:0', '--data', data, '--rules', rules, ...options], {stdio: ['ignore', 'pipe', 'pipe']});
   const last = () => child.kill('SIGKILL'); // a test that is stopped from outside leaves no server behind
   process.once('exit', last);
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
