@@ -1,5 +1,6 @@
 /*
- * The collector of attached states, as metrics: lua.gc.count, lua.gc.pause, lua.gc.cpu_fraction, lua.memory.usage.
+ * The collector of attached states, as metrics: lua.gc.count, lua.gc.pause, lua.gc.cpu_fraction, lua.memory.usage,
+ * and of what it calls: lua.c_calls.cpu_fraction.
  *
  * Cycles are counted by an object that nothing refers to and whose finalizer makes it ready for the next cycle. Time in
  * the collector is what CPU samples find in it: nothing of the host's is timed. Host threads; in finalizers and in the
@@ -14,7 +15,7 @@ static const char cycle_type[] = "si.lua.cycle";
 #define SETTLED_NS 1000000000u /* metrics are set once a second of use */
 
 /* Of all threads, since the metrics were set last. */
-static _Atomic uint64_t cpu_ns, gc_ns, set_ns;
+static _Atomic uint64_t cpu_ns, gc_ns, c_ns, set_ns;
 static _Atomic uint32_t cycles;
 static _Atomic int64_t memory_bytes; /* of all attached states, as last read */
 
@@ -32,9 +33,12 @@ void si__lua_read_memory(lua_attached *s, lua_State *L, int gone) {
     si_gauge_set("lua.memory.usage", (double)sum);
 }
 
-void si__lua_count_tick(lua_attached *s, lua_State *L, uint64_t now_ns, uint64_t value_ns, int collecting) {
+void si__lua_count_tick(lua_attached *s, lua_State *L, uint64_t now_ns, uint64_t value_ns, const lua_shape *shape) {
     atomic_fetch_add_explicit(&cpu_ns, value_ns, memory_order_relaxed);
-    if (collecting) atomic_fetch_add_explicit(&gc_ns, value_ns, memory_order_relaxed);
+    if (shape->collecting)
+        atomic_fetch_add_explicit(&gc_ns, value_ns, memory_order_relaxed);
+    else if (shape->quiet)
+        atomic_fetch_add_explicit(&c_ns, value_ns, memory_order_relaxed);
     uint64_t last = atomic_load_explicit(&set_ns, memory_order_relaxed);
     if (now_ns - last < SETTLED_NS) return;
     if (!atomic_compare_exchange_strong_explicit(&set_ns, &last, now_ns, memory_order_relaxed, memory_order_relaxed))
@@ -42,9 +46,11 @@ void si__lua_count_tick(lua_attached *s, lua_State *L, uint64_t now_ns, uint64_t
     if (s) si__lua_read_memory(s, L, 0);
     uint64_t used = atomic_exchange_explicit(&cpu_ns, 0, memory_order_relaxed);
     uint64_t collected = atomic_exchange_explicit(&gc_ns, 0, memory_order_relaxed);
+    uint64_t in_c = atomic_exchange_explicit(&c_ns, 0, memory_order_relaxed);
     uint32_t ended = atomic_exchange_explicit(&cycles, 0, memory_order_relaxed);
     if (last == 0 || used == 0) return;
     si_gauge_set("lua.gc.cpu_fraction", (double)collected / (double)used);
+    si_gauge_set("lua.c_calls.cpu_fraction", (double)in_c / (double)used);
     if (ended) si_gauge_set("lua.gc.pause", (double)collected / 1e9 / ended);
 }
 

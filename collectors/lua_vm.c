@@ -108,7 +108,7 @@ static int take_one(lua_thread *t, const si__interpreted *sample) {
     lua_attached *s = shape.loops ? find_state(t, sample) : NULL;
     if (s && s->library != library) shape = si__lua_shape(s->library, si__event_pcs(sample->event), event->frame_count);
     if (sample->type == SI__EVENT_CPU)
-        si__lua_count_tick(s, s ? lua_current(s) : NULL, event->time_ns, (uint64_t)event->value, shape.collecting);
+        si__lua_count_tick(s, s ? lua_current(s) : NULL, event->time_ns, (uint64_t)event->value, &shape);
     if (s) {
         give_up_waiting(t, event->time_ns);
         return place(t, s, sample, &shape);

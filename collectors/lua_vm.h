@@ -239,7 +239,7 @@ extern const char __stop_si_lua_followed[] __attribute__((visibility("hidden")))
 void si__lua_follow_coroutines(lua_attached *s, lua_State *L);   /* [-0, +0, m] */
 void si__lua_unfollow_coroutines(lua_attached *s, lua_State *L); /* [-0, +0, m] */
 void si__lua_watch_collector(lua_attached *s, lua_State *L);     /* [-0, +0, m] */
-void si__lua_count_tick(lua_attached *s, lua_State *L, uint64_t now_ns, uint64_t value_ns, int collecting);
+void si__lua_count_tick(lua_attached *s, lua_State *L, uint64_t now_ns, uint64_t value_ns, const lua_shape *shape);
 void si__lua_read_memory(lua_attached *s, lua_State *L, int gone);
 
 /* The attached state that L belongs to and that this thread runs; NULL: none. At most [-0, +0, -], one slot. */

@@ -7,6 +7,7 @@ local metric = {}
 
 -- As in collectors/process.c, host.c and lua_garbage.c, runtime/region_metrics.c and agent.c; spec/lua/metric_spec.lua compares.
 metric.names = {
+  "lua.c_calls.cpu_fraction",
   "lua.gc.count",
   "lua.gc.cpu_fraction",
   "lua.gc.pause",

@@ -265,8 +265,25 @@ static void the_collector_is_measured(void **state) {
     assert_true(metric(SI__INSTRUMENT_GAUGE, "lua.memory.usage") == 0);
 }
 
+static void time_in_c_functions_that_lua_calls_is_told(void **state) {
+    (void)state;
+    lua_State *L = attached_state();
+    sample_at(HZ);
+    run(L, "local stop = cpu_ms() + 2500\n"
+           "while cpu_ms() < stop do burn(5) drain() end");
+    double in_c = metric(SI__INSTRUMENT_GAUGE, "lua.c_calls.cpu_fraction");
+    run(L, "local stop, sum = cpu_ms() + 2500, 0\n"
+           "while cpu_ms() < stop do for i = 1, 1e5 do sum = sum + i % 7 end drain() end");
+    double in_lua = metric(SI__INSTRUMENT_GAUGE, "lua.c_calls.cpu_fraction");
+    print_message("of C's loop %.3f, of Lua's %.3f\n", in_c, in_lua);
+    assert_true(in_c > 0.5 && in_c <= 1);
+    assert_true(in_lua >= 0 && in_lua < 0.3);
+    lua_close(L);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(a_host_hook_misses_no_event),
+    const struct CMUnitTest tests[] = {TEST(time_in_c_functions_that_lua_calls_is_told),
+                                       TEST(a_host_hook_misses_no_event),
                                        TEST(a_host_count_hook_keeps_its_pace),
                                        TEST(detaching_puts_everything_back),
                                        TEST(states_come_and_go),
