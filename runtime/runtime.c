@@ -162,8 +162,17 @@ static void on_wake(uv_async_t *wake) {
     si__agent_stop(rt->agent, timeout_ms, on_stopped, rt);
 }
 
+/* uv_loop_init (libuv 1.44.2) leaves its epoll descriptor open when a later step of it fails. The loop is all zeros
+   when it failed before that one was made. */
+static void close_half_made(uv_loop_t *loop) {
+    if (uv_backend_fd(loop) > 0) close(uv_backend_fd(loop));
+}
+
 static int start_parts(si_runtime *rt) {
-    if (uv_loop_init(&rt->loop) != 0) return SI_EIO; /* no descriptors left, most likely */
+    if (uv_loop_init(&rt->loop) != 0) { /* no descriptors left, most likely */
+        close_half_made(&rt->loop);
+        return SI_EIO;
+    }
     rt->loop_made = 1;
     if (uv_async_init(&rt->loop, &rt->wake, on_wake) != 0) return SI_EIO;
     rt->wake_made = 1;
