@@ -72,11 +72,15 @@ void si__recorded_segment_add(si__recorded_segments *segments, const char *name,
 }
 
 void si__recorded_segment_stack(si__recorded_segments *segments, const char *name, si__instrument_kind kind,
-                                uint32_t node, int64_t value_ns, uint64_t count) {
+                                uint32_t node, int64_t value_ns, uint64_t count, uint64_t duration_ns) {
     si__recorded_segment *segment = segment_get(segments, name, kind);
     if (!segment) return;
     if (!segment->profile) segment->profile = si__profile_new();
-    if (segment->profile) si__profile_add(segment->profile, node, value_ns, count);
+    if (!segment->profile) return;
+    si__profile_add(segment->profile, node, value_ns, count);
+    if (!duration_ns || segments->buckets >= SI__PATH_BUCKETS) return;
+    int buckets = si__profile_spread(segment->profile, node, duration_ns, count);
+    if (buckets > 0) segments->buckets += (size_t)buckets;
 }
 
 static void free_segment(si__recorded_segment *segment) {

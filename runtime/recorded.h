@@ -30,6 +30,7 @@ typedef struct si__recorded_segment {
 typedef struct si__recorded_segments {
     si__recorded_segment *items;
     size_t count;
+    size_t buckets; /* of the sketches of call paths */
 } si__recorded_segments;
 
 /* Finds or adds; NULL: out of memory or too many groups. Borrowed until the next call. */
@@ -39,9 +40,14 @@ void si__recorded_errors_drop_uncounted(si__recorded_errors *errors);
 void si__recorded_errors_clear(si__recorded_errors *errors);
 
 void si__recorded_segment_add(si__recorded_segments *segments, const char *name, const si__drained_instrument *gained);
-/* A sampled stack of the named call. Kept only until the next clear, also without any count. */
+/* Between two reports the sketches of all call paths together have at most so many buckets: 1 MiB. Samples after that
+   are in the trees and in no percentile. */
+#define SI__PATH_BUCKETS ((size_t)65536)
+
+/* A sampled stack of the named call: value_ns and count are what it stands for, duration_ns (0: not known) is its own.
+   Kept only until the next clear, also without any count. */
 void si__recorded_segment_stack(si__recorded_segments *segments, const char *name, si__instrument_kind kind,
-                                uint32_t node, int64_t value_ns, uint64_t count);
+                                uint32_t node, int64_t value_ns, uint64_t count, uint64_t duration_ns);
 /* Forgets names that have stacks and no count: positions are those of the report from here on. */
 void si__recorded_segments_drop_uncounted(si__recorded_segments *segments);
 void si__recorded_segments_clear(si__recorded_segments *segments);

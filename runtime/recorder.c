@@ -217,13 +217,22 @@ static void public_name(const si__recorder *r, const char *raw, char *out, size_
     if (r->rename) r->rename(r->rename_arg, raw, out, out_bytes);
 }
 
+/* Of the call itself, behind the NUL of its name; 0: not said. */
+static uint64_t own_duration(const si__drained_event *event) {
+    size_t name = strnlen(event->text, event->text_bytes);
+    uint64_t duration_ns = 0;
+    if (event->text_bytes >= name + 1 + sizeof duration_ns)
+        memcpy(&duration_ns, event->text + name + 1, sizeof duration_ns);
+    return duration_ns;
+}
+
 static void record_call(si__recorder *r, uint32_t node, const si__drained_event *event) {
     char raw[SI__NAME_BYTES], name[256];
     if (event->detail < SI__INSTRUMENT_SEGMENT || event->detail > SI__INSTRUMENT_CALL_OTHER) return;
     snprintf(raw, sizeof raw, "%.*s", (int)strnlen(event->text, event->text_bytes), event->text);
     public_name(r, raw, name, sizeof name);
-    si__recorded_segment_stack(&r->segments, name, (si__instrument_kind)event->detail, node, event->value,
-                               event->count);
+    si__recorded_segment_stack(&r->segments, name, (si__instrument_kind)event->detail, node, event->value, event->count,
+                               own_duration(event));
 }
 
 /* Splits "group NUL message" into two terminated strings. */

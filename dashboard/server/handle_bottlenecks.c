@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bottleneck.h"
+#include "call_path.h"
 #include "handlers.h"
 #include "selection.h"
 #include "tree_view.h"
@@ -118,17 +119,30 @@ void si__handle_bottlenecks(si__request *request) {
 
 /* ---- Where the time of one call went ---- */
 
-static int add_bodies(si__reader *reader, const si__range *range, int64_t name, si__merge *merge) {
+typedef struct waited { /* of one call, over the range */
+    si__tree tree;
+    si__call_paths paths;
+    si__sketch *all; /* of every call, also those that no stack was taken of */
+} waited;
+
+static int add_bodies(si__reader *reader, const si__range *range, int64_t name, waited *to) {
+    si__merge *merge = &to->tree.merge;
     int row, failed = SI_OK;
-    sqlite3_stmt *read =
-        si__db_prepare(&reader->db, "SELECT body,count,sum_ns,duration_ns,t FROM segment WHERE app=?1 AND name=?2"
-                                    " AND t>=?3 AND t<?4 AND length(body)>0 AND (?5=0 OR source=?5)");
+    sqlite3_stmt *read = si__db_prepare(
+        &reader->db, "SELECT body,count,sum_ns,duration_ns,t,paths,sketch FROM segment WHERE app=?1 AND name=?2"
+                     " AND t>=?3 AND t<?4 AND length(body)>0 AND (?5=0 OR source=?5)");
     si__db_bind(read, "iiiii", range->app, name, range->from_ms, range->to_ms, range->source);
     while (!failed && (row = si__db_step(&reader->db, read)) != 0) {
         if (row < 0) return row;
         int64_t duration_ns = sqlite3_column_int64(read, 3), start_ms = sqlite3_column_int64(read, 4);
         failed = si__sum_add_body(merge->sum, reader->codec, sqlite3_column_blob(read, 0),
                                   (size_t)sqlite3_column_bytes(read, 0));
+        if (!failed)
+            failed =
+                si__call_paths_add(&to->paths, sqlite3_column_blob(read, 5), (size_t)sqlite3_column_bytes(read, 5));
+        if (!failed)
+            failed =
+                si__sketch_merge_encoded(to->all, sqlite3_column_blob(read, 6), (size_t)sqlite3_column_bytes(read, 6));
         merge->profiles++;
         merge->samples += (uint64_t)sqlite3_column_int64(read, 1);
         merge->total = si__wrap_add(merge->total, sqlite3_column_int64(read, 2));
@@ -140,9 +154,18 @@ static int add_bodies(si__reader *reader, const si__range *range, int64_t name, 
     return failed;
 }
 
-static void answer_tree(si__request *request, const char *name, const char *kind, const si__tree *tree) {
+static void answer_tree(si__request *request, const char *name, const char *kind, const waited *of) {
+    const si__tree *tree = &of->tree;
+    si__call_figures *figures = of->paths.count ? si__call_figures_of(&of->paths, tree->branches, tree->count) : NULL;
+    if (of->paths.count && !figures) {
+        si__answer_failure(request, SI_ENOMEM);
+        return;
+    }
+    /* The whole is known exactly. */
+    if (figures && tree->count) si__call_figures_set(&figures[0], of->all, si__sketch_count(of->all));
     si__tree_view view = {.branches = tree->branches,
                           .count = tree->count,
+                          .figures = figures,
                           .limit = SI__TREE_VIEW_NODES,
                           .name = si__tree_view_stored,
                           .name_arg = request->reader};
@@ -156,6 +179,7 @@ static void answer_tree(si__request *request, const char *name, const char *kind
     si__json_object_end(&json);
     si__answer_json(request, 200, &json);
     free(view.place);
+    free(figures);
 }
 
 void si__handle_bottleneck_tree(si__request *request) {
@@ -170,15 +194,17 @@ void si__handle_bottleneck_tree(si__request *request) {
         si__answer_error(request, 404, "not_found", "No call of that kind and name was ever reported.", "name");
         return;
     }
-    si__tree tree = {.merge.sum = si__sum_new()};
-    int failed = tree.merge.sum ? add_bodies(request->reader, &range, id, &tree.merge) : SI_ENOMEM;
-    if (!failed && tree.merge.profiles) failed = si__tree_of(request->reader, &tree);
+    waited of = {.tree.merge.sum = si__sum_new(), .all = si__sketch_new()};
+    int failed = of.tree.merge.sum && of.all ? add_bodies(request->reader, &range, id, &of) : SI_ENOMEM;
+    if (!failed && of.tree.merge.profiles) failed = si__tree_of(request->reader, &of.tree);
     if (failed)
         si__answer_failure(request, failed);
-    else if (!tree.merge.profiles)
+    else if (!of.tree.merge.profiles)
         si__answer_error(request, 404, "no_tree", "Nothing was reported about where the time of this call went.",
                          "name");
     else
-        answer_tree(request, name, kind, &tree);
-    si__tree_clear(&tree);
+        answer_tree(request, name, kind, &of);
+    si__tree_clear(&of.tree);
+    si__call_paths_clear(&of.paths);
+    si__sketch_free(of.all);
 }

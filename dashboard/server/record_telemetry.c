@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "call_path.h"
 #include "record.h"
 
 #define NAME_CAP 256
@@ -37,8 +38,21 @@ static int know_type(si__record *record, const char *type, const char *unit) {
     return si__db_run(db, si__db_bind(insert, "iss", record->app, type, unit));
 }
 
-/* The tree's non-zero nodes as a body; borrowed from the codec. */
-static int encode_tree(si__record *record, const si__calltree *tree, const uint8_t **body, size_t *length) {
+/* How long the calls of a tree took, with the store's numbers of its nodes. */
+static int encode_paths(const si__calltree *tree, const uint32_t *ids, si__spread_writer *paths) {
+    si__spread_writer places = {0};
+    for (size_t i = 0; i < si__calltree_node_count(tree); i++) {
+        const si__spread *spread = si__calltree_spread_at(tree, i);
+        if (spread) si__spread_write(&places, (uint32_t)i, spread);
+    }
+    int failed = places.failed ? SI_ENOMEM : si__call_paths_encode(places.data, places.length, ids, paths);
+    free(places.data);
+    return failed;
+}
+
+/* The tree's non-zero nodes as a body; borrowed from the codec. `paths` NULL: durations are not asked for. */
+static int encode_tree(si__record *record, const si__calltree *tree, const uint8_t **body, size_t *length,
+                       si__spread_writer *paths) {
     size_t count = si__calltree_node_count(tree), used = 0;
     uint32_t *ids = calloc(count ? count : 1, sizeof *ids);
     si__entry *entries = malloc((count ? count : 1) * sizeof *entries);
@@ -49,12 +63,14 @@ static int encode_tree(si__record *record, const si__calltree *tree, const uint8
             entries[used++] = (si__entry){ids[i], node->self_count, node->self_value};
     }
     if (!failed) failed = si__body_encode(record->tx->codec, entries, used, body, length);
+    if (!failed && paths) failed = encode_paths(tree, ids, paths);
     free(ids);
     free(entries);
     return failed;
 }
 
-static int encode_wire(si__record *record, const si__wire_tree *tree, const uint8_t **body, size_t *length) {
+static int encode_wire(si__record *record, const si__wire_tree *tree, const uint8_t **body, size_t *length,
+                       si__spread_writer *paths) {
     uint32_t *ids = malloc(tree->node_count * sizeof *ids);
     si__entry *entries = malloc((tree->value_count + 1) * sizeof *entries);
     int failed = ids && entries ? si__intern_wire(record->tx->intern, record->app, record->report->names, tree,
@@ -65,6 +81,7 @@ static int encode_wire(si__record *record, const si__wire_tree *tree, const uint
         entries[i] = (si__entry){ids[value->node], value->count, value->value};
     }
     if (!failed) failed = si__body_encode(record->tx->codec, entries, tree->value_count, body, length);
+    if (!failed && paths) failed = si__call_paths_encode(tree->spreads, tree->spread_bytes, ids, paths);
     free(ids);
     free(entries);
     return failed;
@@ -80,8 +97,8 @@ static int record_profile(si__record *record, const si__report_profile *profile)
     size_t length = 0;
     if (!profile->tree && !profile->wire) return SI_OK;
     int64_t total = profile->wire ? profile->wire->total_value : si__calltree_total_value(profile->tree);
-    failed = profile->wire ? encode_wire(record, profile->wire, &body, &length)
-                           : encode_tree(record, profile->tree, &body, &length);
+    failed = profile->wire ? encode_wire(record, profile->wire, &body, &length, NULL)
+                           : encode_tree(record, profile->tree, &body, &length, NULL);
     if (failed) return failed;
     int64_t start = si__record_time(record, profile->start_ms);
     double cores = profile->cores > 0 && profile->cores < 1e6 ? profile->cores : 1;
@@ -133,16 +150,18 @@ static int record_segment(si__record *record, const si__report_segment *segment)
     si__sketch_encode(segment->sketch, sketch, length);
     const uint8_t *body = NULL; /* empty: not known where its time went */
     size_t body_length = 0;
-    if (segment->tree) failed = encode_tree(record, segment->tree, &body, &body_length);
-    if (segment->wire) failed = encode_wire(record, segment->wire, &body, &body_length);
+    si__spread_writer paths = {0};
+    if (segment->tree) failed = encode_tree(record, segment->tree, &body, &body_length, &paths);
+    if (segment->wire) failed = encode_wire(record, segment->wire, &body, &body_length, &paths);
     int64_t t = si__record_time(record, segment->start_ms);
     sqlite3_stmt *insert =
         si__db_prepare(record->tx->db, "INSERT INTO segment(app,name,resolution_ms,t,source,duration_ns,count,errors,"
-                                       "sum_ns,max_ns,sketch,body) VALUES(?,?,0,?,?,?,?,?,?,?,?,?)");
-    si__db_bind(insert, "iiiiiiiiibb", record->app, name_id, t, record->source, as_int(segment->duration_ns),
+                                       "sum_ns,max_ns,sketch,body,paths) VALUES(?,?,0,?,?,?,?,?,?,?,?,?,?)");
+    si__db_bind(insert, "iiiiiiiiibbb", record->app, name_id, t, record->source, as_int(segment->duration_ns),
                 as_int(segment->count), as_int(segment->errors), as_int(segment->sum_ns), as_int(segment->max_ns),
-                sketch, length, body, body_length);
+                sketch, length, body, body_length, paths.data, paths.length);
     failed = failed ? failed : si__db_run(record->tx->db, insert);
+    free(paths.data);
     free(sketch);
     return failed ? failed : si__rollup_mark(record->tx, record->app, "", t);
 }
@@ -175,8 +194,8 @@ static int record_error(si__record *record, const si__report_error *error) {
     const uint8_t *body = NULL;
     size_t length = 0;
     int failed = error_group(record, si__clip(name, sizeof name, error->group), &group);
-    if (!failed && error->tree) failed = encode_tree(record, error->tree, &body, &length);
-    if (!failed && error->wire) failed = encode_wire(record, error->wire, &body, &length);
+    if (!failed && error->tree) failed = encode_tree(record, error->tree, &body, &length, NULL);
+    if (!failed && error->wire) failed = encode_wire(record, error->wire, &body, &length, NULL);
     if (failed) return failed;
     sqlite3_stmt *insert = si__db_prepare(
         record->tx->db, "INSERT INTO error(app,name,t,duration_ns,source,count,message,body) VALUES(?,?,?,?,?,?,?,?)");

@@ -158,6 +158,8 @@ static const char *const migrations[] = {
     /* 5: where the time of a segment went. The calls in its body are in use, as those of a profile's are. */
     ("ALTER TABLE segment ADD COLUMN body BLOB;"
      "CREATE INDEX segment_body ON segment(app, name, t) WHERE length(body)>0;"),
+    /* 6: how long the calls of each path in that body took */
+    "ALTER TABLE segment ADD COLUMN paths BLOB;",
 };
 
 #define QUICK_CHECK_BYTES ((int64_t)4 << 30)

@@ -114,6 +114,27 @@ static void put_nodes(writing *w, size_t frames) {
     si__json_array_end(w->json);
 }
 
+/* Of each node that is shown [p50, p95, p99, samples, calls], durations in ns; null where they are not known. */
+static void put_percentiles(const writing *w) {
+    si__json_array_begin(w->json, "percentiles");
+    for (size_t i = 0; i < w->view->count; i++) {
+        const si__call_figures *of = &w->view->figures[i];
+        if (w->view->place[i] == UINT32_MAX) continue;
+        if (!of->samples) {
+            si__json_put_null(w->json, NULL);
+            continue;
+        }
+        si__json_array_begin(w->json, NULL);
+        si__json_put_number(w->json, NULL, of->p50_ns);
+        si__json_put_number(w->json, NULL, of->p95_ns);
+        si__json_put_number(w->json, NULL, of->p99_ns);
+        si__json_put_uint(w->json, NULL, of->samples);
+        si__json_put_uint(w->json, NULL, of->calls);
+        si__json_array_end(w->json);
+    }
+    si__json_array_end(w->json);
+}
+
 static double share_of(int64_t part, int64_t whole) {
     return whole ? (double)magnitude(part) / (double)magnitude(whole) : 0;
 }
@@ -137,6 +158,7 @@ void si__tree_view_write(si__json_writer *json, si__tree_view *view) {
         p.hidden_value = si__wrap_add(p.hidden_value, branch->self);
     }
     put_nodes(&w, collect_frames(&w));
+    if (view->figures) put_percentiles(&w);
     si__json_object_begin(json, "hidden");
     si__json_put_uint(json, "nodes", p.hidden);
     si__json_put_int(json, "value", p.hidden_value);

@@ -21,6 +21,7 @@ struct si__calltree {
     si__node *nodes;
     size_t node_count, node_capacity;
     si__index node_index;
+    si__spreads spreads; /* by node */
     int64_t total_value;
     uint64_t total_count;
 };
@@ -86,6 +87,7 @@ void si__calltree_free(si__calltree *tree) {
     si__strings_free(tree->strings);
     si__index_free(&tree->frame_index);
     si__index_free(&tree->node_index);
+    si__spreads_clear(&tree->spreads);
     free(tree->frames);
     free(tree->nodes);
     free(tree);
@@ -140,6 +142,14 @@ void si__calltree_add(si__calltree *tree, uint32_t node, int64_t value, uint64_t
     n->self_count = add_count(n->self_count, count);
     tree->total_value = add_value(tree->total_value, value);
     tree->total_count = add_count(tree->total_count, count);
+}
+
+int si__calltree_spread_add(si__calltree *tree, uint32_t node, const si__sketch *sketch, uint64_t samples) {
+    return node < tree->node_count ? si__spreads_add(&tree->spreads, node, sketch, samples) : SI_EINVAL;
+}
+
+const si__spread *si__calltree_spread_at(const si__calltree *tree, size_t node) {
+    return si__spreads_at(&tree->spreads, node);
 }
 
 size_t si__calltree_frame_count(const si__calltree *tree) {
@@ -197,6 +207,10 @@ int si__calltree_merge(si__calltree *into, const si__calltree *from) {
     }
     for (size_t i = 0; i < from->node_count; i++)
         si__calltree_add(into, nodes[i], from->nodes[i].self_value, from->nodes[i].self_count);
+    for (size_t i = 0; i < from->spreads.count; i++) {
+        const si__spread *spread = si__spreads_at(&from->spreads, i);
+        if (spread) (void)si__spreads_add(&into->spreads, nodes[i], spread->sketch, spread->samples);
+    }
     result = 0;
 done:
     free(frames);

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "spread.h"
+
 typedef struct si__frame {
     const char *function; /* demangled; "[module+0x1234]" when unknown. Owned by the tree. Never NULL */
     const char *file;     /* "" when unknown */
@@ -39,6 +41,10 @@ uint32_t si__calltree_frame(si__calltree *tree, const char *function, const char
 uint32_t si__calltree_child(si__calltree *tree, uint32_t parent, uint32_t frame);
 void si__calltree_add(si__calltree *tree, uint32_t node, int64_t value, uint64_t count);
 
+/* How long the calls of a node itself took. 0 or SI_ENOMEM: they are not known, then. */
+int si__calltree_spread_add(si__calltree *tree, uint32_t node, const si__sketch *sketch, uint64_t samples);
+const si__spread *si__calltree_spread_at(const si__calltree *tree, size_t node); /* borrowed; NULL: not known */
+
 size_t si__calltree_frame_count(const si__calltree *tree);
 size_t si__calltree_node_count(const si__calltree *tree);                       /* root included */
 const si__frame *si__calltree_frame_at(const si__calltree *tree, size_t index); /* borrowed */
@@ -51,7 +57,7 @@ uint64_t si__calltree_total_count(const si__calltree *tree);
 size_t si__calltree_bytes(const si__calltree *tree);
 
 /* Adds every node of `from` to `into`. 0 or SI_ENOMEM; then no value was changed. A node over the cap is counted
-   at its parent. */
+   at its parent. Spreads that find no memory are left out. */
 int si__calltree_merge(si__calltree *into, const si__calltree *from);
 
 #endif

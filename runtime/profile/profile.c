@@ -12,6 +12,7 @@ struct si__profile {
     si__profile_entry *entries;
     size_t count, capacity;
     si__index index;
+    si__spreads spreads;    /* by entry */
     si__profile_entry lost; /* added when memory was out: belongs to the root */
     int64_t total_value;
     uint64_t total_count;
@@ -31,6 +32,7 @@ static void release(si__profile *profile) {
     profile->entries = NULL;
     profile->capacity = 0;
     si__index_free(&profile->index);
+    si__spreads_clear(&profile->spreads);
 }
 
 void si__profile_free(si__profile *profile) {
@@ -73,16 +75,30 @@ void si__profile_add(si__profile *profile, uint32_t node, int64_t value, uint64_
     profile->total_count += count;
 }
 
+int si__profile_spread(si__profile *profile, uint32_t node, uint64_t duration_ns, uint64_t calls) {
+    si__profile_entry *entry = find_or_make(profile, node);
+    if (!entry) return SI_ENOMEM;
+    return si__spreads_note(&profile->spreads, (uint32_t)(entry - profile->entries), duration_ns, calls);
+}
+
+const si__spread *si__profile_spread_at(const si__profile *profile, size_t index) {
+    return si__spreads_at(&profile->spreads, index);
+}
+
 void si__profile_merge(si__profile *into, const si__profile *from) {
     for (size_t i = 0; i < from->count; i++) {
         const si__profile_entry *e = &from->entries[i];
         si__profile_add(into, e->node, e->value, e->count);
+        const si__spread *spread = si__profile_spread_at(from, i);
+        si__profile_entry *to = spread ? find_or_make(into, e->node) : NULL;
+        if (to) (void)si__spreads_add(&into->spreads, (uint32_t)(to - into->entries), spread->sketch, spread->samples);
     }
     if (from->lost.count || from->lost.value) si__profile_add(into, 0, from->lost.value, from->lost.count);
 }
 
 void si__profile_clear(si__profile *profile) {
     if (profile->capacity > KEPT_CAPACITY) release(profile);
+    si__spreads_clear(&profile->spreads);
     for (uint32_t i = 0; profile->index.slots && i <= profile->index.mask; i++) profile->index.slots[i] = 0;
     profile->index.used = 0;
     profile->count = 0;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "spread.h"
 #include "stack.h"
 
 typedef struct si__profile_entry {
@@ -22,6 +23,11 @@ void si__profile_free(si__profile *profile);
 
 /* Adds to a node. Out of memory: added to the root instead, so that the total stays true. */
 void si__profile_add(si__profile *profile, uint32_t node, int64_t value, uint64_t count);
+
+/* Notes how long one sampled call took, at a node that si__profile_add was called with. Returns the buckets that this
+   took (0 or 1), or SI_ENOMEM: not noted. */
+int si__profile_spread(si__profile *profile, uint32_t node, uint64_t duration_ns, uint64_t calls);
+const si__spread *si__profile_spread_at(const si__profile *profile, size_t index); /* of an entry; NULL: none */
 
 /* Adds every entry of `from`. */
 void si__profile_merge(si__profile *into, const si__profile *from);

@@ -62,7 +62,10 @@ static int copy(const si__stacks *stacks, const si__profile *profile, si__rawpro
     }
     for (size_t i = 0; i < si__profile_count(profile); i++) {
         const si__profile_entry *e = si__profile_at(profile, i);
-        si__raw_node *n = &raw->nodes[e->node < table_nodes ? m->nodes[e->node] : 0];
+        uint32_t to = e->node < table_nodes ? m->nodes[e->node] : 0;
+        si__raw_node *n = &raw->nodes[to];
+        const si__spread *spread = si__profile_spread_at(profile, i);
+        if (spread && si__spreads_add(&raw->spreads, to, spread->sketch, spread->samples)) return -1;
         n->self_value += e->value; /* the sums cannot overflow where their total did not */
         n->self_count += e->count;
     }
@@ -100,6 +103,7 @@ void si__rawprofile_free(si__rawprofile *raw) {
     if (!raw) return;
     for (size_t i = 1; raw->binaries && i < raw->binary_count; i++) si__binary_release(raw->binaries[i]);
     for (size_t i = 0; i < raw->name_count; i++) si__frame_name_release(raw->names[i]);
+    si__spreads_clear(&raw->spreads);
     free(raw->names);
     free(raw->binaries);
     free(raw->locations);

@@ -30,6 +30,7 @@ typedef struct si__rawprofile {
     size_t binary_count;
     si__frame_name **names; /* of locations without a binary from SI__SPECIALS on; each a reference */
     size_t name_count;
+    si__spreads spreads; /* by node: how long calls took; empty but for named calls */
     int64_t total_value;
     uint64_t total_count;
 } si__rawprofile;

@@ -127,6 +127,8 @@ static int build(builder *b) {
         const si__raw_node *n = &raw->nodes[i];
         if (i > 0) nodes[i] = add_path(b, nodes[n->parent], n->location);
         if (n->self_value || n->self_count) si__calltree_add(b->tree, nodes[i], n->self_value, n->self_count);
+        const si__spread *spread = si__spreads_at(&raw->spreads, i);
+        if (spread) (void)si__calltree_spread_add(b->tree, nodes[i], spread->sketch, spread->samples);
     }
     free(nodes);
     return 0;

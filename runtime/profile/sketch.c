@@ -76,7 +76,14 @@ int si__sketch_add(si__sketch *sketch, uint64_t value_ns, uint64_t count) {
     return si__sketch_add_bucket(sketch, si__bucket_index(value_ns), count);
 }
 
+/* Both are sorted, so the places of the result are filled from its end: what is moved was read before. */
 int si__sketch_merge(si__sketch *into, const si__sketch *from) {
+    if (from->count > UINT64_MAX - into->count) { /* hostile numbers: one by one, no entry may end up with 0 */
+        if (reserve(into, into->used + from->used)) return SI_ENOMEM;
+        for (uint32_t i = 0; i < from->used; i++)
+            (void)si__sketch_add_bucket(into, from->entries[i].bucket, from->entries[i].count);
+        return 0;
+    }
     uint32_t fresh =
         0; /* buckets that `into` does not have: reserved first, so that the merge is whole or not at all */
     for (uint32_t i = 0, j = 0; i < from->used; i++) {
@@ -84,9 +91,24 @@ int si__sketch_merge(si__sketch *into, const si__sketch *from) {
         fresh += j == into->used || into->entries[j].bucket != from->entries[i].bucket;
     }
     if (reserve(into, into->used + fresh)) return SI_ENOMEM;
-    for (uint32_t i = 0; i < from->used; i++)
-        (void)si__sketch_add_bucket(into, from->entries[i].bucket, from->entries[i].count);
+    uint32_t to = into->used + fresh, mine = into->used, theirs = from->used;
+    into->used = to;
+    into->count += from->count;
+    while (theirs) {
+        if (mine && into->entries[mine - 1].bucket > from->entries[theirs - 1].bucket) {
+            into->entries[--to] = into->entries[--mine];
+            continue;
+        }
+        entry sum = {.bucket = from->entries[theirs - 1].bucket};
+        if (mine && into->entries[mine - 1].bucket == sum.bucket) sum.count = into->entries[--mine].count;
+        sum.count += from->entries[--theirs].count;
+        into->entries[--to] = sum;
+    }
     return 0;
+}
+
+size_t si__sketch_buckets(const si__sketch *sketch) {
+    return sketch->used;
 }
 
 uint64_t si__sketch_count(const si__sketch *sketch) {
@@ -117,28 +139,53 @@ size_t si__sketch_encode(const si__sketch *sketch, uint8_t *out, size_t cap) {
     return needed;
 }
 
-/* Appends one entry; refuses what encode never writes. */
-static int decode_entry(si__sketch *sketch, uint64_t delta, uint64_t count) {
-    uint64_t previous = sketch->used ? sketch->entries[sketch->used - 1].bucket : 0;
-    if (delta >= SI__BUCKET_COUNT - previous || (sketch->used && delta == 0)) return SI_EFORMAT;
-    if (count == 0 || count > UINT64_MAX - sketch->count) return SI_EFORMAT;
-    if (reserve(sketch, sketch->used + 1)) return SI_ENOMEM;
-    sketch->entries[sketch->used++] = (entry){.bucket = (uint32_t)(previous + delta), .count = count};
-    sketch->count += count;
+/* The entry behind those of `sketch`, for which the last bucket and the count of all are asked alone. Refuses what
+   encode never writes. Returns the bytes read; 0: malformed. */
+static size_t next_entry(const si__sketch *sketch, uint32_t last, const uint8_t *data, size_t length, entry *out) {
+    uint64_t delta = 0, count = 0;
+    size_t a = si__varint_get(data, length, &delta);
+    size_t b = a ? si__varint_get(data + a, length - a, &count) : 0;
+    if (!b || delta >= SI__BUCKET_COUNT - last || (sketch->used && delta == 0)) return 0;
+    if (count == 0 || count > UINT64_MAX - sketch->count) return 0;
+    *out = (entry){.bucket = last + (uint32_t)delta, .count = count};
+    return a + b;
+}
+
+static int decode_into(si__sketch *sketch, const uint8_t *data, size_t length) {
+    entry e = {0};
+    for (size_t at = 0; at < length;) {
+        size_t n = next_entry(sketch, e.bucket, data + at, length - at, &e);
+        if (!n) return SI_EFORMAT;
+        if (reserve(sketch, sketch->used + 1)) return SI_ENOMEM;
+        sketch->entries[sketch->used++] = e;
+        sketch->count += e.count;
+        at += n;
+    }
     return 0;
 }
 
 si__sketch *si__sketch_decode(const uint8_t *data, size_t length) {
     si__sketch *sketch = si__sketch_new();
-    for (size_t at = 0; sketch && at < length;) {
-        uint64_t delta = 0, count = 0;
-        size_t a = si__varint_get(data + at, length - at, &delta);
-        size_t b = a ? si__varint_get(data + at + a, length - at - a, &count) : 0;
-        if (!a || !b || decode_entry(sketch, delta, count)) {
-            si__sketch_free(sketch);
-            return NULL;
-        }
-        at += a + b;
+    if (!sketch || !decode_into(sketch, data, length)) return sketch;
+    si__sketch_free(sketch);
+    return NULL;
+}
+
+int si__sketch_valid(const uint8_t *data, size_t length) {
+    si__sketch seen = {0};
+    entry e = {0};
+    for (size_t at = 0, n; at < length; at += n) {
+        if (!(n = next_entry(&seen, e.bucket, data + at, length - at, &e))) return 0;
+        seen.used++;
+        seen.count += e.count;
     }
-    return sketch;
+    return 1;
+}
+
+int si__sketch_merge_encoded(si__sketch *into, const uint8_t *data, size_t length) {
+    si__sketch from = {0};
+    int failed = decode_into(&from, data, length);
+    if (!failed) failed = si__sketch_merge(into, &from);
+    free(from.entries);
+    return failed;
 }

@@ -209,6 +209,24 @@ static int64_t value_per_count(const si__calltree *tree, size_t count) {
     return best->self_value / (int64_t)best->self_count;
 }
 
+/* The last field: how long the calls of each node itself took. Nodes are told by their place in the walk, from 1. */
+static void pack_spreads(encoder *e, const si__calltree *tree, const uint32_t *order, size_t n) {
+    si__spread_writer writer = {0};
+    for (size_t i = 0; i <= n; i++) {
+        const si__spread *spread = si__calltree_spread_at(tree, i ? order[i - 1] : 0);
+        if (spread) si__spread_write(&writer, (uint32_t)i, spread);
+    }
+    if (writer.failed) e->failed = 1;
+    msgpack_pack_bin_with_body(&e->pk, writer.data ? (const void *)writer.data : "", writer.length);
+    free(writer.data);
+}
+
+static int has_spreads(const si__calltree *tree, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (si__calltree_spread_at(tree, i)) return 1;
+    return 0;
+}
+
 static void pack_tree(encoder *e, const si__calltree *tree) {
     size_t count = tree ? si__calltree_node_count(tree) : 0;
     uint32_t *order = count ? malloc(count * 4 * sizeof *order) : NULL;
@@ -225,7 +243,8 @@ static void pack_tree(encoder *e, const si__calltree *tree) {
     const si__node *root = si__calltree_node_at(tree, 0);
     int64_t per = value_per_count(tree, count);
     msgpack_packer *pk = &e->pk;
-    msgpack_pack_array(pk, 8);
+    int spreads = has_spreads(tree, count);
+    msgpack_pack_array(pk, spreads ? 9 : 8);
     msgpack_pack_uint64(pk, e->frame_table.count);
     msgpack_pack_int64(pk, per);
     msgpack_pack_int64(pk, root->self_value);
@@ -245,6 +264,7 @@ static void pack_tree(encoder *e, const si__calltree *tree) {
         const si__node *node = si__calltree_node_at(tree, order[i]);
         msgpack_pack_int64(pk, (int64_t)((uint64_t)node->self_value - node->self_count * (uint64_t)per));
     }
+    if (spreads) pack_spreads(e, tree, order, n);
     free(order);
 }
 

@@ -131,6 +131,8 @@ static uint32_t tree_frame(si__msgpack_reader *r, si__decode_tables *t, si__call
 
 typedef struct walker { /* where the depth-first walk is */
     si__calltree *tree;
+    uint32_t *nodes; /* in the order of the walk, the root first: what spreads refer to */
+    uint32_t node_count;
     uint32_t node;       /* the one before */
     uint32_t introduced; /* frames of the report seen so far */
 } walker;
@@ -153,6 +155,11 @@ static void tree_nodes(si__msgpack_reader *r, si__decode_tables *t, walker *w, u
     si__msgpack_reader columns[COLUMNS];
     uint32_t nodes = si__decode_columns(r, columns, COLUMNS);
     if (!si__decode_spend(r, t, nodes, NODE_BYTES)) return;
+    if (!(w->nodes = calloc(nodes + (size_t)1, sizeof *w->nodes))) {
+        si__msgpack_fail(r, SI_ENOMEM, "out of memory");
+        return;
+    }
+    w->node_count = 1;
     for (uint32_t i = 0; i < nodes && !r->status; i++) {
         uint64_t climb = si__msgpack_read_uint(&columns[CLIMB]), back = si__msgpack_read_uint(&columns[FRAME]);
         uint64_t count = si__msgpack_read_uint(&columns[COUNT]);
@@ -161,6 +168,36 @@ static void tree_nodes(si__msgpack_reader *r, si__decode_tables *t, walker *w, u
             if (columns[c].status) r->status = columns[c].status;
         if (r->status || walk_step(r, t, w, climb, back)) return;
         si__calltree_add(w->tree, w->node, (int64_t)(count * per + rest), count);
+        w->nodes[w->node_count++] = w->node;
+    }
+}
+
+/* The field after the columns, since 1.2: as it is written, checked. Empty where nil was written. */
+static si__msgpack_view spreads_of(si__msgpack_reader *r, si__decode_tables *t, uint32_t nodes) {
+    si__msgpack_view none = {0};
+    if (si__msgpack_read_nil(r)) return none;
+    si__msgpack_view written = si__msgpack_read_bin(r);
+    if (!si__decode_spend(r, t, written.length, 8)) return none; /* two bytes or more become 16 */
+    si__spread_reader reader = {.at = (const uint8_t *)written.data,
+                                .end = (const uint8_t *)written.data + written.length};
+    si__spread_view spread;
+    int next, known = 1;
+    while ((next = si__spread_next(&reader, &spread)) == 1) known &= spread.place < nodes;
+    if (next < 0 || !known) si__msgpack_fail(r, SI_EFORMAT, "malformed durations of calls");
+    return r->status ? none : written;
+}
+
+static void tree_spreads(si__msgpack_reader *r, si__decode_tables *t, walker *w) {
+    si__msgpack_view written = spreads_of(r, t, w->node_count);
+    si__spread_reader reader = {.at = (const uint8_t *)written.data,
+                                .end = (const uint8_t *)written.data + written.length};
+    si__spread_view spread;
+    while (!r->status && written.length && si__spread_next(&reader, &spread) == 1) {
+        if (!si__decode_spend(r, t, 1, sizeof(si__spread) + TEXT_BYTES)) return;
+        si__sketch *sketch = si__sketch_decode(spread.sketch, spread.sketch_bytes);
+        if (!sketch || si__calltree_spread_add(w->tree, w->nodes[spread.place], sketch, spread.samples))
+            si__msgpack_fail(r, SI_ENOMEM, "out of memory");
+        si__sketch_free(sketch);
     }
 }
 
@@ -174,7 +211,7 @@ si__calltree *si__decode_tree(si__msgpack_reader *r, si__decode_tables *t) {
     uint64_t root_count = si__msgpack_read_uint(r);
     if (!r->status && introduced > t->frame_count) si__msgpack_fail(r, SI_EFORMAT, "refers to no frame");
     if (!si__decode_spend(r, t, 1, 4096)) return NULL; /* an empty tree's tables */
-    walker w = {si__calltree_new(), 0, (uint32_t)introduced};
+    walker w = {.tree = si__calltree_new(), .introduced = (uint32_t)introduced};
     if (!w.tree) {
         si__msgpack_fail(r, SI_ENOMEM, "out of memory");
         return NULL;
@@ -182,7 +219,9 @@ si__calltree *si__decode_tree(si__msgpack_reader *r, si__decode_tables *t) {
     t->trees++;
     si__calltree_add(w.tree, 0, root_value, root_count);
     tree_nodes(r, t, &w, per);
-    if (!r->status) si__msgpack_skip(r, fields - 8);
+    if (!r->status && fields > 8) tree_spreads(r, t, &w);
+    if (!r->status) si__msgpack_skip(r, fields > 8 ? fields - 9 : 0);
+    free(w.nodes);
     if (!r->status) return w.tree;
     si__calltree_free(w.tree);
     return NULL;
@@ -281,7 +320,12 @@ si__wire_tree *si__decode_wire_tree(si__msgpack_reader *r, si__decode_tables *t)
     }
     if (!note_value(r, tree, &room, 0, root_count, root_value))
         wire_nodes(r, t, tree, (uint32_t)introduced, per, &room);
-    if (!r->status) si__msgpack_skip(r, fields - 8);
+    if (!r->status && fields > 8) {
+        si__msgpack_view spreads = spreads_of(r, t, tree->node_count);
+        tree->spreads = (const uint8_t *)spreads.data;
+        tree->spread_bytes = spreads.length;
+    }
+    if (!r->status) si__msgpack_skip(r, fields > 8 ? fields - 9 : 0);
     if (!r->status) return tree;
     si__wire_tree_free(tree);
     return NULL;

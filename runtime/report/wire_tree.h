@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../profile/spread.h"
+
 typedef struct si__wire_text { /* printable UTF-8 of at most 4,096 bytes; not NUL-terminated */
     const char *data;
     size_t length;
@@ -38,6 +40,8 @@ typedef struct si__wire_tree {
     uint32_t node_count;
     si__wire_value *values; /* of the nodes that have any, in order */
     size_t value_count;
+    const uint8_t *spreads; /* checked, to be read with si__spread_next: places are nodes. In the report's input */
+    size_t spread_bytes;
     int64_t total_value;
     uint64_t total_count;
 } si__wire_tree;

@@ -182,18 +182,23 @@ static void test_repeated_long_strings_stay_within_bounds(void **state) {
     free(longest);
 }
 
-static void forge_tree(forged *f, int introduced, unsigned nodes, int climb, int frame) {
+/* The fields after the columns are the caller's to pack. */
+static void forge_tree_of(forged *f, unsigned fields, int introduced, unsigned nodes, int climb, int frame) {
     forge(f, 3);
     put_text(&f->pk, "strings"), msgpack_pack_array(&f->pk, 1), put_text(&f->pk, "x");
     put_text(&f->pk, "frames"), msgpack_pack_array(&f->pk, 4);
     for (int c = 0; c < 4; c++) put_ints(&f->pk, 1, 0);
     put_text(&f->pk, "errors"), msgpack_pack_array(&f->pk, 1), msgpack_pack_array(&f->pk, 6);
     for (int i = 0; i < 5; i++) msgpack_pack_int(&f->pk, 0);
-    msgpack_pack_array(&f->pk, 8);
+    msgpack_pack_array(&f->pk, fields);
     msgpack_pack_int(&f->pk, introduced);
     for (int i = 0; i < 3; i++) msgpack_pack_int(&f->pk, 1);
     put_ints(&f->pk, nodes, climb), put_ints(&f->pk, nodes, frame), put_ints(&f->pk, nodes, 1),
         put_ints(&f->pk, nodes, 1);
+}
+
+static void forge_tree(forged *f, int introduced, unsigned nodes, int climb, int frame) {
+    forge_tree_of(f, 8, introduced, nodes, climb, frame);
 }
 
 static void test_trees_that_refer_to_nothing_are_refused(void **state) {
@@ -215,6 +220,65 @@ static void test_trees_that_refer_to_nothing_are_refused(void **state) {
     assert_int_equal(settle(&f, error), SI_EFORMAT);
     forge_tree(&f, 1, 1000001, 0, 1); /* more nodes than a tree may have */
     assert_true(settle(&f, error) != 0);
+}
+
+/* One node below the root, with `bytes` for how long their calls took. In both forms of decoding. */
+static int decode_spreads(const char *bytes, uint32_t length) {
+    forged f;
+    char error[200];
+    forge_tree_of(&f, 9, 0, 1, 0, 0);
+    msgpack_pack_bin_with_body(&f.pk, bytes, length);
+    uint8_t *copy = malloc(f.buffer.size);
+    memcpy(copy, f.buffer.data, f.buffer.size);
+    si__report *wire = NULL;
+    int status = si__report_decode_wire(copy, f.buffer.size, &wire, error, sizeof error);
+    if (!status) si__report_free(wire);
+    assert_int_equal(settle(&f, error), status);
+    if (status) assert_string_equal(error, "errors: malformed durations of calls");
+    return status;
+}
+
+static void test_durations_that_make_no_sense_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        char bytes[24];
+        uint32_t length;
+        int status;
+    } cases[] = {
+        {{0}, 0, 0},                                      /* none */
+        {{1, 3, 2, 9, 3}, 5, 0},                          /* node 1, three samples in bucket 9 */
+        {{0, 1, 2, 9, 1, 1, 1, 2, 9, 1}, 10, 0},          /* the root and node 1 */
+        {{1, 1, 2, 9, 1, 0, 1, 2, 9, 1}, 10, 0},          /* one twice: both count */
+        {{1, 0, 0}, 3, 0},                                /* nothing, at length */
+        {{2, 3, 2, 9, 3}, 5, SI_EFORMAT},                 /* there is no node 2 */
+        {{1, 3, 2, 9, 3, 1, 1, 2, 9, 1}, 10, SI_EFORMAT}, /* nor is it there by steps */
+        {{1, 3, 3, 9, 3}, 5, SI_EFORMAT},                 /* ends early */
+        {{1, 3}, 2, SI_EFORMAT},                          /* earlier */
+        {{1, 3, 2, 9, 0}, 5, SI_EFORMAT},                 /* a bucket of nothing */
+        {{1, 3, 1, 9}, 4, SI_EFORMAT},                    /* half a bucket */
+        {{1, 3, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff,
+          (char)0xff, 1},
+         12,
+         SI_EFORMAT}, /* longer than memory */
+        {{(char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, 1,
+          3, 2, 9, 3},
+         14,
+         SI_EFORMAT}, /* node 2^64 - 1 */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(decode_spreads(cases[i].bytes, cases[i].length), cases[i].status);
+    forged f; /* of another kind altogether */
+    char error[200];
+    forge_tree_of(&f, 9, 0, 1, 0, 0);
+    put_text(&f.pk, "tomorrow");
+    assert_int_equal(settle(&f, error), SI_EFORMAT);
+    forge_tree_of(&f, 9, 0, 1, 0, 0);
+    msgpack_pack_nil(&f.pk);
+    assert_int_equal(settle(&f, error), 0);
+    forge_tree_of(&f, 11, 0, 1, 0, 0); /* what comes after 1.2 is skipped */
+    msgpack_pack_bin_with_body(&f.pk, "\1\3\2\11\3", 5);
+    put_text(&f.pk, "tomorrow"), msgpack_pack_int(&f.pk, 7);
+    assert_int_equal(settle(&f, error), 0);
 }
 
 static void test_frames_that_refer_to_nothing_are_refused(void **state) {
@@ -298,6 +362,7 @@ int main(void) {
         cmocka_unit_test(test_a_reader_knows_every_type),
         cmocka_unit_test(test_repeated_long_strings_stay_within_bounds),
         cmocka_unit_test(test_trees_that_refer_to_nothing_are_refused),
+        cmocka_unit_test(test_durations_that_make_no_sense_are_refused),
         cmocka_unit_test(test_frames_that_refer_to_nothing_are_refused),
         cmocka_unit_test(test_columns_of_unequal_length_are_refused),
         cmocka_unit_test(test_a_fingerprint_is_hex),

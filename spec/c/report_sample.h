@@ -163,6 +163,14 @@ static inline si__report *sample_report(unsigned stacks) {
     segment->sketch = si__sketch_new();
     uint64_t state = 3;
     for (int i = 0; i < 500; i++) si__sketch_add(segment->sketch, 1000000 + sample_random(&state) % 40000000, 1);
+    segment->tree = sample_tree(4, 5);
+    for (uint32_t i = 0; i < 400; i++) { /* durations of the first few nodes: some have none */
+        uint32_t node = i % 3 ? i % 7 : 0;
+        si__sketch *one = si__sketch_new();
+        si__sketch_add(one, 1000000 + sample_random(&state) % 40000000, 1 + i % 3);
+        si__calltree_spread_add(segment->tree, node, one, 1);
+        si__sketch_free(one);
+    }
     segment->count = 500, segment->errors = 4, segment->sum_ns = 9876543210, segment->max_ns = 41000000;
     si__report_error *error = si__report_add_error(report);
     error->group = si__report_strdup("payment");

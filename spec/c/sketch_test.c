@@ -68,6 +68,18 @@ static void small_values_and_extremes(void **state) {
     si__sketch_add(sketch, 5, UINT64_MAX); /* saturates */
     assert_true(si__sketch_count(sketch) == UINT64_MAX);
     assert_true(si__sketch_quantile(sketch, 0.9) == 5);
+    si__sketch *more = si__sketch_new();
+    si__sketch_add(more, 3, 9);
+    assert_int_equal(si__sketch_merge(sketch, more), 0); /* there is nothing left to count with */
+    assert_true(si__sketch_count(sketch) == UINT64_MAX);
+    assert_int_equal(si__sketch_merge(more, sketch), 0);
+    assert_true(si__sketch_count(more) == UINT64_MAX);
+    size_t length = si__sketch_encode(more, NULL, 0);
+    uint8_t *bytes = malloc(length);
+    si__sketch_encode(more, bytes, length);
+    assert_true(si__sketch_valid(bytes, length));
+    free(bytes);
+    si__sketch_free(more);
     si__sketch_free(sketch);
 }
 
@@ -104,6 +116,16 @@ static void merging_equals_adding_to_one(void **state) {
         assert_true(si__sketch_quantile(half[0], i / 100.0) == si__sketch_quantile(all, i / 100.0));
     size_t a = si__sketch_encode(half[0], NULL, 0), b = si__sketch_encode(all, NULL, 0);
     assert_int_equal(a, b);
+    uint8_t *bytes[2] = {malloc(a), malloc(b)}; /* bucket for bucket */
+    si__sketch_encode(half[0], bytes[0], a);
+    si__sketch_encode(all, bytes[1], b);
+    assert_memory_equal(bytes[0], bytes[1], a);
+    assert_true(si__sketch_valid(bytes[0], a));
+    assert_int_equal(si__sketch_merge_encoded(all, bytes[0], a), 0);
+    assert_int_equal(si__sketch_count(all), 2 * si__sketch_count(half[0]));
+    assert_int_equal(si__sketch_buckets(all), si__sketch_buckets(half[0]));
+    free(bytes[0]);
+    free(bytes[1]);
     si__sketch_free(all);
     si__sketch_free(half[0]);
     si__sketch_free(half[1]);
@@ -125,9 +147,14 @@ static void refuses_malformed_bytes(void **state) {
         {{5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2}, 11},       /* more than 64 bits */
         {{5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 1}, 13}, /* total over 64 bits */
     };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_null(si__sketch_decode(bad[i].bytes, bad[i].length));
     si__sketch *empty = si__sketch_decode(NULL, 0);
     assert_non_null(empty);
+    assert_true(si__sketch_valid(NULL, 0));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_null(si__sketch_decode(bad[i].bytes, bad[i].length));
+        assert_false(si__sketch_valid(bad[i].bytes, bad[i].length));
+        assert_int_equal(si__sketch_merge_encoded(empty, bad[i].bytes, bad[i].length), SI_EFORMAT);
+    }
     assert_int_equal(si__sketch_count(empty), 0);
     si__sketch_free(empty);
     assert_int_equal(SI__BUCKET_COUNT, 2496); /* 0xbf 0x13 above is 2495 */

@@ -97,6 +97,7 @@ function(si_call_test name) # real libraries, and servers that the tests start; 
 endfunction()
 si_call_test(database_sqlite_test sqlite3)
 si_call_test(http_test PkgConfig::CURL microhttpd)
+si_test(call_path_test c si_runtime sqlite3 m)
 si_test(lock_test c si_ring)
 si_test(wait_test c si_ring)
 si_test(accuracy_instant_test c si_ring)

@@ -73,6 +73,18 @@ static si__calltree *add_profile(si__report *report, const char *type, int64_t s
     return p->tree = si__calltree_new();
 }
 
+/* Each sample of a function stands for two calls. */
+static void add_durations(si__calltree *tree, const char *function, uint64_t duration_ns, unsigned samples) {
+    si__sketch *sketch = si__sketch_new();
+    si__sketch_add(sketch, duration_ns, 2 * samples);
+    for (uint32_t i = 1; i < si__calltree_node_count(tree); i++) {
+        uint32_t frame = si__calltree_node_at(tree, i)->frame;
+        if (!strcmp(si__calltree_frame_at(tree, frame)->function, function))
+            assert_int_equal(si__calltree_spread_add(tree, i, sketch, samples), 0);
+    }
+    si__sketch_free(sketch);
+}
+
 static void add_segment(si__report *report, const char *kind, const char *name, int64_t start_ms, uint64_t each_ns,
                         unsigned count, int with_tree) {
     made_segment(report, name, start_ms, each_ns, 1);
@@ -87,6 +99,8 @@ static void add_segment(si__report *report, const char *kind, const char *name, 
     s->tree = si__calltree_new();
     add_path(s->tree, "main;work", (int64_t)(each_ns * count / 4), count / 2);
     add_path(s->tree, "main;idle", (int64_t)(each_ns * count / 4 * 3), count - count / 2);
+    add_durations(s->tree, "work", each_ns, count / 4);
+    add_durations(s->tree, "idle", 3 * each_ns, count / 4);
 }
 
 static void send(world *w, si__report *report) {
@@ -468,6 +482,43 @@ static void snapshots_outlive_retention(void **state) {
 
 /* ---- Bottlenecks ---- */
 
+/* The percentiles of the node of a function: p50, p95, p99 in ms, then how many samples and calls. */
+static void check_percentiles(const si__json *tree, const char *function, double p50, double p95, int64_t samples,
+                              int64_t calls) {
+    const si__json *nodes = si__json_get(tree, "nodes"), *frames = si__json_get(tree, "frames");
+    const si__json *all = si__json_get(tree, "percentiles");
+    assert_int_equal(all->count, nodes->count);
+    for (size_t i = 0; i < nodes->count; i++) {
+        const char *name = i ? at(at(frames, (size_t)at(at(nodes, i), 1)->integer), 0)->text : "";
+        if (strcmp(name, function) != 0) continue;
+        const si__json *of = at(all, i);
+        assert_int_equal(of->count, 5);
+        assert_float_equal(at(of, 0)->number / MS, p50, p50 / 100);
+        assert_float_equal(at(of, 1)->number / MS, p95, p95 / 100);
+        assert_float_equal(at(of, 2)->number / MS, p95, p95 / 100);
+        assert_int_equal(at(of, 3)->integer, samples);
+        assert_int_equal(at(of, 4)->integer, calls);
+        return;
+    }
+    fail_msg("no node of %s", function);
+}
+
+/* Of two reports, a minute and a source each: merged, never averaged. */
+static void each_call_path_has_percentiles(void **state) {
+    world *w = *state;
+    static const char path[] = "/bottlenecks/tree?app=shop&env=test&kind=sql&name=select%201";
+    si__json *json = get(w, "%s", path);
+    check_percentiles(json, "work", 4, 8, 50, 100); /* 50 of 4 ms and 50 of 8 */
+    check_percentiles(json, "idle", 12, 24, 50, 100);
+    check_percentiles(json, "main", 8, 24, 100, 200); /* and both of these */
+    check_percentiles(json, "", 4, 8, 200, 200);      /* the whole is what was counted, not what was sampled */
+    si__json_free(json);
+    json = get(w, "%s&to=%lld", path, (long long)w->start_ms + 60000);
+    check_percentiles(json, "work", 4, 4, 25, 50);
+    check_percentiles(json, "main", 4, 12, 50, 100);
+    si__json_free(json);
+}
+
 static void bottlenecks_are_told_by_kind(void **state) {
     world *w = *state;
     si__json *json = get(w, "/bottlenecks?app=shop&env=test&kind=database");
@@ -539,6 +590,7 @@ int main(void) {
         cmocka_unit_test(sources_are_shown_with_their_costs),
         cmocka_unit_test(a_selection_can_be_taken_away),
         cmocka_unit_test(bottlenecks_are_told_by_kind),
+        cmocka_unit_test(each_call_path_has_percentiles),
         cmocka_unit_test(names_are_found),
         cmocka_unit_test(sources_lead_nowhere_else),
         cmocka_unit_test(prometheus_gets_what_is_now),
