@@ -27,7 +27,7 @@ static void settle(lua_attached *s, lua_State *L, int own) {
     end(t, was);
 }
 
-static void enter(lua_attached *s, lua_State *co, lua_State *from) {
+void si__lua_enter(lua_attached *s, lua_State *co, lua_State *from) {
     uint32_t depth = atomic_load_explicit(&s->depth, memory_order_relaxed);
     /* An error that could not be caught anywhere else (no memory) may have left coroutines behind. */
     while (from && depth > 0 && s->running[depth] != from) depth--;
@@ -37,17 +37,25 @@ static void enter(lua_attached *s, lua_State *co, lua_State *from) {
     atomic_store_explicit(&s->depth, depth + 1, memory_order_release);
 }
 
-static void leave(lua_attached *s, lua_State *co) {
+void si__lua_leave(lua_attached *s, lua_State *co) {
     uint32_t depth = atomic_load_explicit(&s->depth, memory_order_relaxed);
     if (depth == 0 || s->running[depth] != co) return;
     settle(s, co, 1);
     atomic_store_explicit(&s->depth, depth - 1, memory_order_release);
 }
 
-/* The state whose running coroutine is L: a compare, mostly. */
-static lua_attached *state_running(const lua_State *L) {
+lua_State *si__lua_swap(lua_attached *s, lua_State *L) {
+    uint32_t depth = atomic_load_explicit(&s->depth, memory_order_relaxed);
+    lua_State *before = s->running[depth];
+    if (before == L) return L;
+    settle(s, before, 0);
+    s->running[depth] = L; /* one aligned word, for the handler */
+    return before;
+}
+
+lua_attached *si__lua_running(const lua_State *L) {
     lua_thread *t = si__lua_here;
-    for (uint32_t i = 0; t && i < LUA_STATES; i++) {
+    for (uint32_t i = 0; t && i < lua_places(t); i++) {
         lua_attached *s = atomic_load_explicit(&t->states[i], memory_order_relaxed);
         if (s && lua_current(s) == L) return s;
     }
@@ -56,31 +64,31 @@ static lua_attached *state_running(const lua_State *L) {
 
 void si_lua_enter(lua_State *co, lua_State *from) {
     if (!si__lua_here || !co) return;
-    lua_attached *s = from ? state_running(from) : NULL;
+    lua_attached *s = from ? si__lua_running(from) : NULL;
     if (!s) {
         lua_thread *t = si__lua_here;
-        for (uint32_t i = 0; i < LUA_STATES && !s; i++) {
+        for (uint32_t i = 0; i < lua_places(t) && !s; i++) {
             lua_attached *other = atomic_load_explicit(&t->states[i], memory_order_relaxed);
             if (other && si__lua_state_of(other->library, co) == other) s = other;
         }
     }
-    if (s) enter(s, co, from);
+    if (s) si__lua_enter(s, co, from);
 }
 
 void si_lua_leave(lua_State *co) {
-    lua_attached *s = state_running(co);
-    if (s) leave(s, co);
+    lua_attached *s = si__lua_running(co);
+    if (s) si__lua_leave(s, co);
 }
 
 /* ---- What stands in the coroutine library ---- */
 
 /* resume runs `co` and returns; it raises no error. [as the real one] */
 __attribute__((always_inline)) static inline int resume_followed(lua_State *L, lua_State *co, lua_CFunction resume) {
-    lua_attached *s = state_running(L);
+    lua_attached *s = si__lua_running(L);
     if (!s) return resume(L);
-    enter(s, co, L);
+    si__lua_enter(s, co, L);
     int results = resume(L);
-    leave(s, co);
+    si__lua_leave(s, co);
     return results;
 }
 

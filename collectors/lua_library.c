@@ -25,6 +25,15 @@ lua_library *si__lua_library_around(const void *pc) {
     return NULL;
 }
 
+const lua_library *si__lua_library_known(const si_lua_functions *functions) {
+    uint32_t count = atomic_load_explicit(&library_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++)
+        if ((void (*)(void))libraries[i].lua_sethook == functions->lua_sethook &&
+            (void (*)(void))libraries[i].lua_resume == functions->lua_resume)
+            return libraries + i;
+    return NULL;
+}
+
 int si__lua_find(si_lua_functions *out, const char **missing) {
     memset(out, 0, sizeof *out);
     out->size = sizeof *out;
@@ -129,9 +138,8 @@ lua_library *si__lua_library(const si_lua_functions *functions, const char **rea
 #define X(name, result, parameters) made.name = (result(*) parameters)(void (*)(void))functions->name;
     LUA_FUNCTIONS(X)
 #undef X
-    for (uint32_t i = 0; i < library_count; i++)
-        if (libraries[i].lua_sethook == made.lua_sethook && libraries[i].lua_resume == made.lua_resume)
-            return libraries + i;
+    const lua_library *known = si__lua_library_known(functions);
+    if (known) return libraries + (known - libraries);
     *reason = library_count == LUA_LIBRARIES ? "too many Lua libraries in one process" : locate(&made);
     if (*reason) return NULL;
     lua_library *library = &libraries[library_count];

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "collector.h"
+#include "lua_host.h"
 #include "native/fork.h"
 #include "native/probe.h"
 #include "native/record.h"
@@ -35,7 +36,7 @@ static int end_key_made;
 /* ---- Samples ---- */
 
 static int mentions(uint64_t word, const lua_thread *t, lua_attached **found) {
-    for (uint32_t i = 0; i < LUA_STATES; i++) {
+    for (uint32_t i = 0; i < lua_places(t); i++) {
         lua_attached *s = atomic_load(&t->states[i]);
         if (!s || (uint64_t)(uintptr_t)lua_current(s) != word) continue;
         *found = s;
@@ -66,7 +67,7 @@ __attribute__((no_sanitize("address", "thread"))) static lua_attached *find_stat
 }
 
 static const lua_library *library_of(const lua_thread *t) {
-    for (uint32_t i = 0; i < LUA_STATES; i++) {
+    for (uint32_t i = 0; i < lua_places(t); i++) {
         const lua_attached *s = atomic_load(&t->states[i]);
         if (s) return s->library;
     }
@@ -135,7 +136,7 @@ static int take(const si__interpreted *sample) {
 lua_attached *si__lua_state_of(const lua_library *library, lua_State *L) {
     lua_thread *t = si__lua_here;
     if (!t) return NULL;
-    for (uint32_t i = 0; i < LUA_STATES; i++) {
+    for (uint32_t i = 0; i < lua_places(t); i++) {
         lua_attached *s = atomic_load_explicit(&t->states[i], memory_order_relaxed);
         if (s && lua_current(s) == L) return s;
     }
@@ -143,7 +144,7 @@ lua_attached *si__lua_state_of(const lua_library *library, lua_State *L) {
     library->lua_rawgetp(L, LUA_REGISTRYINDEX, &si__lua_key);
     lua_attached *own = library->lua_touserdata(L, -1);
     library->lua_settop(L, -2);
-    for (uint32_t i = 0; own && i < LUA_STATES; i++)
+    for (uint32_t i = 0; own && i < lua_places(t); i++)
         if (atomic_load_explicit(&t->states[i], memory_order_relaxed) == own) return own;
     return NULL;
 }
@@ -158,7 +159,7 @@ static void thread_ends(void *record) {
     si__lua_here = NULL;
     atomic_signal_fence(memory_order_seq_cst);
     pthread_mutex_lock(&attach_lock);
-    for (uint32_t i = 0; i < LUA_STATES; i++) {
+    for (uint32_t i = 0; i < lua_places(t); i++) {
         lua_attached *s = atomic_load(&t->states[i]);
         if (s) atomic_store(&s->owner, NULL);
     }
@@ -192,7 +193,7 @@ static _Atomic(lua_attached *) *free_place(lua_thread *t) {
 static void disown(lua_attached *s) {
     lua_thread *t = atomic_load(&s->owner);
     if (!t) return;
-    for (uint32_t i = 0; i < LUA_STATES; i++)
+    for (uint32_t i = 0; i < lua_places(t); i++)
         if (atomic_load(&t->states[i]) == s) atomic_store(&t->states[i], NULL);
     while (t != si__lua_here && atomic_load(&t->busy)) sched_yield();
     if (t->hooked_state == s) {
@@ -297,6 +298,8 @@ static int attach(lua_State *L, const si_lua_functions *functions) {
         disown(call.state);
         atomic_store(&call.state->owner, t);
         atomic_store(free, call.state);
+        uint32_t places = (uint32_t)(free - t->states) + 1;
+        if (places > lua_places(t)) atomic_store(&t->places, places);
     }
     si__interpreter_take = take;
     return 0;
@@ -335,7 +338,7 @@ const char *si_lua_reason(void) {
 
 static lua_library *library_with(lua_State *L) {
     lua_thread *t = si__lua_here;
-    for (uint32_t i = 0; t && i < LUA_STATES; i++) {
+    for (uint32_t i = 0; t && i < lua_places(t); i++) {
         lua_attached *s = atomic_load_explicit(&t->states[i], memory_order_relaxed);
         if (s && lua_current(s) == L) return s->library;
     }
@@ -395,6 +398,10 @@ static void group_of(const char *message, char *group) {
 }
 
 int si_lua_error(lua_State *L) {
+    return si__lua_record_error(L, __builtin_return_address(0));
+}
+
+int si__lua_record_error(lua_State *L, const void *caller) {
     lua_library *l = library_with(L);
     lua_attached *s = l ? si__lua_state_of(l, L) : NULL;
     if (!s) return 1;
@@ -411,7 +418,7 @@ int si_lua_error(lua_State *L) {
     const si__record event = {.type = SI__EVENT_ERROR,
                               .value = count == NULL,
                               .count = 1,
-                              .caller = __builtin_return_address(0),
+                              .caller = caller,
                               .text = text,
                               .text_bytes = (uint32_t)(group_bytes + message_bytes)};
     si__record_here(&event);
@@ -422,9 +429,16 @@ int si_lua_error(lua_State *L) {
 /* ---- The collector ---- */
 
 static int start(char *reason, size_t reason_bytes) {
-    (void)reason;
-    (void)reason_bytes;
-    return 0; /* states may be attached before and after */
+    const si__hook_table *tables[SI__LUA_COPIES];
+    if (!si__probe_is_preloaded()) return 0; /* states may be attached before and after */
+    for (int i = 0; i < SI__LUA_COPIES; i++) tables[i] = &si__lua_host_hooks[i];
+    int rc = si__hook_install_all(tables, SI__LUA_COPIES);
+    if (rc != 0) snprintf(reason, reason_bytes, "too many hook tables");
+    return rc;
 }
 
-const si__collector si__collector_lua_vm = {.name = "lua", .title = "Lua", .start = start};
+static void stop(void) {
+    for (int i = 0; i < SI__LUA_COPIES; i++) si__hook_remove(&si__lua_host_hooks[i]);
+}
+
+const si__collector si__collector_lua_vm = {.name = "lua", .title = "Lua", .start = start, .stop = stop};

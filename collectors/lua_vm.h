@@ -100,6 +100,9 @@ typedef struct lua_library {
 /* The library whose functions these are, made at first. NULL: *reason says why. Under the attach lock. */
 lua_library *si__lua_library(const si_lua_functions *functions, const char **reason);
 
+/* The one made before of these functions; NULL: none. */
+const lua_library *si__lua_library_known(const si_lua_functions *functions);
+
 /* The library that the code at `pc` belongs to: of a function of ours, by its return address. NULL: none is known. */
 lua_library *si__lua_library_around(const void *pc);
 
@@ -136,8 +139,10 @@ typedef struct lua_attached {
     lua_host_hook hosts[LUA_HOSTS];
     uint32_t host_last;         /* the one noted last */
     lua_CFunction panic;        /* the host's */
+    lua_CFunction handler;      /* of the host's outermost lua_pcall (lua_host.c) */
     int64_t memory_bytes;       /* as last read */
-    lua_CFunction resume, wrap; /* of the coroutine library */
+    lua_CFunction resume, wrap; /* of the coroutine library; NULL: it is not followed */
+    uint32_t follow_tries;      /* since it was not there (lua_host.c) */
 } lua_attached;
 
 static inline lua_State *lua_current(const lua_attached *s) {
@@ -173,8 +178,9 @@ typedef struct lua_known_c { /* what Lua calls a C function */
 
 typedef struct lua_thread {
     _Atomic(lua_attached *) states[LUA_STATES];
-    _Atomic uint32_t busy; /* 1: this thread is in here already */
-    si__region *region;    /* that the waiting samples are for */
+    _Atomic uint32_t places; /* of `states` that have been used: the rest is empty */
+    _Atomic uint32_t busy;   /* 1: this thread is in here already */
+    si__region *region;      /* that the waiting samples are for */
     si__slot *slot;
     lua_State *hooked; /* has our hook for the waiting samples; NULL: none */
     lua_attached *hooked_state;
@@ -187,6 +193,10 @@ typedef struct lua_thread {
     lua_known_c functions[LUA_KNOWN_NAMES];
     _Alignas(8) char waiting[LUA_WAITING_BYTES];
 } lua_thread;
+
+static inline uint32_t lua_places(const lua_thread *t) {
+    return atomic_load_explicit(&t->places, memory_order_relaxed);
+}
 
 extern __thread lua_thread *si__lua_here __attribute__((tls_model("initial-exec")));
 
@@ -236,6 +246,13 @@ unsigned si__lua_walk_here(lua_thread *t, unsigned *flags);
 extern const char __start_si_lua_followed[] __attribute__((visibility("hidden")));
 extern const char __stop_si_lua_followed[] __attribute__((visibility("hidden")));
 
+/* The state of this thread whose running coroutine is L: a compare, mostly. NULL: none. */
+lua_attached *si__lua_running(const lua_State *L);
+/* From here to si__lua_leave, `co` is what runs; `from` has resumed it, NULL: C has. */
+void si__lua_enter(lua_attached *s, lua_State *co, lua_State *from);
+void si__lua_leave(lua_attached *s, lua_State *co);
+/* L runs from now on in place of the running coroutine, without having been resumed. Returns who ran before. */
+lua_State *si__lua_swap(lua_attached *s, lua_State *L);
 void si__lua_follow_coroutines(lua_attached *s, lua_State *L);   /* [-0, +0, m] */
 void si__lua_unfollow_coroutines(lua_attached *s, lua_State *L); /* [-0, +0, m] */
 void si__lua_watch_collector(lua_attached *s, lua_State *L);     /* [-0, +0, m] */
@@ -244,6 +261,13 @@ void si__lua_read_memory(lua_attached *s, lua_State *L, int gone);
 
 /* The attached state that L belongs to and that this thread runs; NULL: none. At most [-0, +0, -], one slot. */
 lua_attached *si__lua_state_of(const lua_library *library, lua_State *L);
+
+/* What si_lua_error does; `caller`: where Lua called the message handler from. */
+int si__lua_record_error(lua_State *L, const void *caller);
+
+/* A standalone interpreter (lua.c) whose state has just been attached, from within the chunk of LUA_INIT: errors that
+   end its script are recorded. `chunks`: how many more it is going to run (lua_uncaught.c). [-0, +0, -] */
+void si__lua_watch_uncaught(lua_State *L, int chunks);
 
 extern const char si__lua_key; /* its address: the key of the guard in the registry */
 

@@ -2,9 +2,8 @@
  * Lua programs under `si run` with no change in them: their state is attached before their first line runs.
  *
  * A standalone interpreter asks for LUA_INIT, a chunk to run first, in its own words: it is answered with one that
- * calls this very library, in front of the chunk that the user has asked for. Other programs with a Lua inside attach
- * their states themselves: to stand in front of luaL_newstate would mix up the Luas of a program that has two. Host
- * threads.
+ * calls this very library, in front of the chunk that the user has asked for. Other programs with a Lua inside: see
+ * lua_host.c. Host threads.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -29,6 +28,7 @@ enum { CHUNK_BYTES = 16 * 1024 };
 
 static char chunk[CHUNK_BYTES];
 static atomic_int answered;
+static int chunks; /* that the interpreter runs after this one */
 
 static int append(size_t *at, const char *text) {
     size_t length = strlen(text);
@@ -60,18 +60,42 @@ static const char *make_chunk(const char *library, const char *users) {
     return ok ? chunk : NULL;
 }
 
-/* `lua -E` ignores the environment: whoever asks then is the program, by os.getenv. */
-static int environment_ignored(void) {
+/* What the interpreter's command line asks for. */
+typedef struct asked {
+    int no_environment; /* `lua -E`: whoever asks for a variable then is the program, by os.getenv */
+    int chunks;         /* chunks and modules that it runs: -e, -l, and the script */
+} asked;
+
+static void read_words(const char *line, const char *end, asked *out) {
+    const char *word = line + strlen(line) + 1; /* its own name comes first */
+    int script = 1;
+    for (; word < end && word[0] == '-' && word[1]; word += strlen(word) + 1) {
+        if (strcmp(word, "--") == 0) {
+            word += 3;
+            break;
+        }
+        if (strcmp(word, "-E") == 0) out->no_environment = 1;
+        if (word[1] == 'e' || word[1] == 'l') {
+            out->chunks++;
+            script = 0;                             /* alone, these are all */
+            if (!word[2]) word += strlen(word) + 1; /* its text is the next word */
+        }
+    }
+    if (script || word < end) out->chunks++;
+}
+
+static asked what_is_asked(void) {
     char line[4096];
+    asked out = {1, 0};
     int file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-    if (file < 0) return 1;
+    if (file < 0) return out;
     ssize_t bytes = read(file, line, sizeof line - 1);
     close(file);
-    if (bytes <= 0) return 1;
+    if (bytes <= 0) return out;
     line[bytes] = '\0';
-    for (const char *word = line + strlen(line) + 1; word < line + bytes && word[0] == '-'; word += strlen(word) + 1)
-        if (strcmp(word, "-E") == 0) return 1;
-    return 0;
+    out.no_environment = 0;
+    read_words(line, line + bytes, &out);
+    return out;
 }
 
 /* The program itself is a Lua 5.4 interpreter, and it asks, not a library. */
@@ -85,9 +109,12 @@ static int is_interpreter(const void *caller) {
 static char *answer(char *users, const void *caller) {
     Dl_info own;
     if (!atomic_load(&si__owner_get()->alive) || atomic_load(&answered) || !is_interpreter(caller)) return users;
-    if (atomic_exchange(&answered, 1) || environment_ignored()) return users;
+    if (atomic_exchange(&answered, 1)) return users;
+    asked words = what_is_asked();
+    if (words.no_environment) return users;
+    chunks = words.chunks;
     if (!dladdr(chunk, &own) || !own.dli_fname || own.dli_fname[0] != '/') return users;
-    const char *made = make_chunk(own.dli_fname, users ? users : real_getenv(second_variable));
+    const char *made = make_chunk(own.dli_fname, users);
     return made ? chunk : users;
 }
 
@@ -97,14 +124,20 @@ EXPORT char *getenv(const char *name) {
         memcpy(&real_getenv, &next, sizeof next);
     }
     char *value = real_getenv(name);
-    return name[0] == 'L' && strcmp(name, first_variable) == 0 ? answer(value, __builtin_return_address(0)) : value;
+    if (name[0] != 'L') return value;
+    int first = strcmp(name, first_variable) == 0;
+    if (!first && strcmp(name, second_variable) != 0) return value;
+    /* Errors name the variable that the chunk came from: with a chunk of the user's in the second, that is answered. */
+    if (first && !value && real_getenv(second_variable)) return value;
+    return answer(value, __builtin_return_address(0));
 }
 
 struct lua_State;
+void si__lua_watch_uncaught(struct lua_State *L, int chunks); /* lua_uncaught.c */
 EXPORT int si_probe_attach_lua(struct lua_State *L);
 
 /* A lua_CFunction. */
 EXPORT int si_probe_attach_lua(struct lua_State *L) {
-    si_lua_attach(NULL, L);
+    if (si_lua_attach(NULL, L) == 0) si__lua_watch_uncaught(L, chunks);
     return 0;
 }

@@ -168,7 +168,10 @@ static void claim_copy(hook_pass *pass, size_t index, const si__dynamic *module)
     const si__hook_table *first = tables[index];
     for (size_t i = 0; i < index; i++)
         if (same_library(first, tables[i])) return; /* was seen to with that one */
-    if (!si__dynamic_function(module, first->hooks[0].name)) return;
+    if (!si__dynamic_function(module, first->hooks[0].name)) {
+        if (first->copy->rival && si__dynamic_function(module, first->copy->rival)) first->copy->more = 1;
+        return;
+    }
     const si__hook_table *table = table_for(first, module->base);
     if (!table) {
         first->copy->more = 1;

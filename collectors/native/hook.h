@@ -29,8 +29,11 @@ typedef struct si__hook {
 /* One loaded copy of a library whose functions are hooked. A process may hold several (two builds of libcurl, a private
    libsqlite3), whose handles must not meet: each copy has a table, with functions of ours and real ones of its own. */
 typedef struct si__hook_copy {
-    uintptr_t base; /* where the module is; 0: not loaded. The rest is the walker's */
-    int seen, more; /* more: a copy that there is no table for is loaded as well */
+    uintptr_t base; /* where the module is; 0: not loaded. The rest but `rival` is the walker's */
+    int seen, more; /* more: a copy that there is no table for is loaded as well, or a rival */
+    /* A function that libraries define which are none of these copies, but have functions of the same names (other
+       versions): with one loaded, entries that are not bound yet are left alone. NULL: there are no such libraries. */
+    const char *rival;
 } si__hook_copy;
 
 typedef struct si__hook_table {

@@ -57,6 +57,8 @@ if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs withou
   add_dependencies(accuracy_test si si_probe)
   si_test(wait_run_test c)
   add_dependencies(wait_run_test si si_probe)
+  si_test(lua_host_run_test c)
+  add_dependencies(lua_host_run_test si si_probe)
 endif()
 si_test(rules_command_test c si_history microhttpd)
 add_dependencies(rules_command_test si)
