@@ -9,6 +9,7 @@ int si__annotation_make_apply(si__tx *tx, void *arg) {
     si__annotation *mark = arg;
     char kind[33], text[501], link[1001], author[201];
     if (!*si__clip(text, sizeof text, mark->text)) return SI_EINVAL;
+    if (!si__store_has_app(tx, mark->app)) return SI_ENOTFOUND;
     sqlite3_stmt *put =
         si__db_prepare(tx->db, "INSERT INTO annotation(app,time_ms,kind,text,author,link) VALUES(?,?,?,?,?,?)");
     si__db_bind(put, "iissss", mark->app, mark->time_ms, si__clip(kind, sizeof kind, mark->kind), text,

@@ -117,7 +117,9 @@ static void check_rows(checking *c) {
     check_bodies(c, si__db_prepare(db, "SELECT rowid,body,NULL FROM snapshot_part"), "snapshot part");
     check_count(c, si__db_prepare(db, "SELECT count(*) FROM profile_body WHERE id NOT IN (SELECT id FROM profile)"),
                 "bodies without a profile");
-    check_count(c, si__db_prepare(db, "SELECT count(*) FROM source WHERE app NOT IN (SELECT id FROM app)"),
+    check_count(c,
+                si__db_prepare(db, "SELECT count(*) FROM source WHERE app NOT IN (SELECT id FROM app UNION ALL"
+                                   " SELECT id FROM app_gone WHERE done_ms IS NULL)"),
                 "sources without an application");
     check_count(c, si__db_prepare(db, "SELECT count(*) FROM point WHERE series NOT IN (SELECT id FROM series)"),
                 "metrics without a name");

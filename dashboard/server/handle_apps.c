@@ -1,9 +1,10 @@
-/* Routes: applications, and whether the first report came. Workers' threads. */
+/* Routes: applications, deleting one, and whether the first report came. Workers' threads; changes on the writer's. */
 #include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
 #include "handlers.h"
+#include "removal.h"
 
 #define UP_MS (5 * 60000ll) /* agents report every two minutes at the latest, by default */
 #define CPU_POINTS_MS 3600000ll
@@ -85,6 +86,21 @@ void si__handle_apps(si__request *request) {
     si__json_array_end(&json);
     si__json_object_end(&json);
     si__answer_json(request, 200, &json);
+}
+
+/* What cannot be undone needs the name a second time: from the person, not from the page. */
+void si__handle_app_delete(si__request *request) {
+    const char *name = si__request_argument(request, "app", ""),
+               *confirm = si__request_argument(request, "confirm", "");
+    si__removal removal = {.app = name,
+                           .environment = si__request_argument(request, "env", ""),
+                           .author = request->user.email,
+                           .address = request->address};
+    if (!*name || strcmp(name, confirm) != 0)
+        si__answer_error(request, 400, "not_confirmed", "To delete an application, give its name again as confirm.",
+                         "confirm");
+    else if (!si__request_write(request, si__removal_apply, &removal))
+        si__answer_nothing(request);
 }
 
 void si__handle_first_report(si__request *request) {

@@ -205,6 +205,7 @@ typedef struct upload {
 
 static int upload_apply(si__tx *tx, void *arg) {
     upload *u = arg;
+    if (!si__store_has_app(tx, u->app)) return SI_ENOTFOUND;
     sqlite3_stmt *sum = si__db_prepare(tx->db, "SELECT coalesce(sum(length(body)),0) FROM source_file WHERE app=?");
     sqlite3_stmt *count = si__db_prepare(tx->db, "SELECT count(*) FROM source_file WHERE app=?");
     if (si__db_int(tx->db, si__db_bind(sum, "i", u->app), 0) + (int64_t)u->length > BYTES_PER_APP ||

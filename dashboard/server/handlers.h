@@ -30,6 +30,7 @@ void si__handle_key_make(si__request *request);
 void si__handle_key_revoke(si__request *request);
 
 void si__handle_apps(si__request *request); /* handle_apps.c */
+void si__handle_app_delete(si__request *request);
 void si__handle_first_report(si__request *request);
 
 void si__handle_sources(si__request *request); /* handle_sources.c */

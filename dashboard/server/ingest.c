@@ -37,10 +37,19 @@ static void answer_stored(si__request *request, int duplicate) {
     si__answer_json(request, 200, &json);
 }
 
+/* For good: agents give up at this, they do not keep reports for later. */
+static void answer_gone(si__request *request) {
+    si__answer_error(request, 410, "app_deleted",
+                     "The application of this agent key was deleted. To report again, make a new key.", NULL);
+}
+
 static void ingest_done(void *arg, int result) {
     ingest *i = arg;
     si__ingest_counts *counts = &i->request->server->ingest;
-    if (result) {
+    if (result == SI_ENOTFOUND) {
+        answer_gone(i->request);
+        atomic_fetch_add(&counts->refused, 1);
+    } else if (result) {
         si__answer_failure(i->request, result == SI_EFORMAT || result == SI_ENOMEM ? result
                                        : result == SI_ELIMIT                       ? SI_ELIMIT
                                                                                    : SI_EIO);
@@ -113,6 +122,8 @@ static int check_key(si__request *request, int64_t *app, char *app_name, char *e
         si__answer_error(request, 401, "key", "The agent key is not known here.", NULL);
     else if (failed == SI_ESTATE)
         si__answer_error(request, 403, "revoked", "The agent key was revoked.", NULL);
+    else if (failed == SI_ENOTFOUND)
+        answer_gone(request);
     else if (failed)
         si__answer_failure(request, failed);
     return failed;

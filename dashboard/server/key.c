@@ -54,6 +54,19 @@ int si__key_check(si__reader *reader, const char *key, int64_t *app, char *app_n
     return si__key_check_for(reader, key, SI__KEY_REPORTS, app, app_name, environment, name_bytes, id);
 }
 
+/* SI_ENOTFOUND: the key of an application that was removed; SI_EAUTH: no key at all. */
+static int check_gone(si__reader *reader, const char *key, const char id[17]) {
+    uint8_t given[32];
+    sqlite3_stmt *read = si__db_prepare(&reader->db, "SELECT hash FROM key_gone WHERE id=?");
+    int found = si__db_step(&reader->db, si__db_bind(read, "s", id));
+    if (found < 0) return found;
+    si__secret_hash(key, given);
+    int same = found == 1 && sqlite3_column_bytes(read, 0) == 32 &&
+               sodium_memcmp(sqlite3_column_blob(read, 0), given, 32) == 0;
+    if (found == 1) sqlite3_reset(read);
+    return same ? SI_ENOTFOUND : SI_EAUTH;
+}
+
 int si__key_check_for(si__reader *reader, const char *key, si__key_purpose purpose, int64_t *app, char *app_name,
                       char *environment, size_t name_bytes, char id[17]) {
     static const uint8_t nothing[32] = {0};
@@ -74,6 +87,7 @@ int si__key_check_for(si__reader *reader, const char *key, si__key_purpose purpo
         sqlite3_reset(read);
     }
     si__secret_hash(key, given);
+    if (!found) return check_gone(reader, key, id);
     if (sodium_memcmp(stored, given, 32) != 0 || !usable) return SI_EAUTH;
     if (revoked) return SI_ESTATE;
     *app = si__read_app(reader, app_name, environment);

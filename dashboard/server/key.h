@@ -26,7 +26,8 @@ int si__key_make_apply(si__tx *tx, void *new_key);
 /* 1 when names can be an application's and an environment's: 1 to 100 bytes, no control characters, no '/'. */
 int si__key_is_name(const char *text);
 
-/* The application a presented key is for. 0, SI_EAUTH (unknown) or SI_ESTATE (revoked). `id` gets the key's id. */
+/* The application a presented key is for. 0, SI_EAUTH (unknown), SI_ESTATE (revoked) or SI_ENOTFOUND (its application
+   was removed). `id` gets the key's id. */
 int si__key_check(si__reader *reader, const char *key, int64_t *app, char *app_name, char *environment,
                   size_t name_bytes, char id[17]);
 

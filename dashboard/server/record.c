@@ -33,10 +33,17 @@ int si__store_app(si__tx *tx, const char *name, const char *environment, int64_t
     *app = si__db_int(tx->db, si__db_bind(find, "ss", name, environment), 0);
     if (*app) return SI_OK;
     if (si__db_int(tx->db, si__db_prepare(tx->db, "SELECT count(*) FROM app"), 0) >= APPS_LIMIT) return SI_EINVAL;
-    sqlite3_stmt *insert = si__db_prepare(tx->db, "INSERT INTO app(name,environment,created_ms) VALUES(?,?,?)");
+    sqlite3_stmt *insert = si__db_prepare(
+        tx->db, "INSERT INTO app(id,name,environment,created_ms) VALUES(1+max((SELECT coalesce(max(id),0) FROM app),"
+                "(SELECT coalesce(max(id),0) FROM app_gone)),?,?,?)");
     int failed = si__db_run(tx->db, si__db_bind(insert, "ssi", name, environment, tx->now_ms));
     *app = sqlite3_last_insert_rowid(tx->db->sql);
     return failed;
+}
+
+int si__store_has_app(si__tx *tx, int64_t app) {
+    sqlite3_stmt *find = si__db_prepare(tx->db, "SELECT 1 FROM app WHERE id=?");
+    return si__db_int(tx->db, si__db_bind(find, "i", app), 0) != 0;
 }
 
 /* The context of a profile as JSON: what the page shows as tags. */
@@ -221,6 +228,7 @@ static int enter_ledger(si__tx *tx, int64_t app, const si__report_id *id) {
 int si__store_report_apply(si__tx *tx, void *arg) {
     si__store_report *job = arg;
     si__record record = {.tx = tx, .report = job->report, .app = job->app};
+    if (!si__store_has_app(tx, job->app)) return SI_ENOTFOUND; /* it was removed since its key was looked at */
     int entered = enter_ledger(tx, job->app, &job->report->id);
     job->duplicate = entered == 0;
     if (entered <= 0) return entered;

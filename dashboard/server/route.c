@@ -33,6 +33,7 @@ static const si__route routes[] = {
     {"GET", "/api/v1/audit", SI__ROLE_ADMIN, 0, si__handle_audit, 0},
 
     {"GET", "/api/v1/apps", SI__ROLE_VIEWER, 0, si__handle_apps, 0},
+    {"DELETE", "/api/v1/apps", SI__ROLE_ADMIN, 0, si__handle_app_delete, 0},
     {"GET", "/api/v1/sources", SI__ROLE_VIEWER, 0, si__handle_sources, 1},
     {"GET", "/api/v1/overview", SI__ROLE_VIEWER, 0, si__handle_overview, 1},
     {"GET", "/api/v1/profiles", SI__ROLE_VIEWER, 0, si__handle_profiles, 1},

@@ -160,6 +160,10 @@ static const char *const migrations[] = {
      "CREATE INDEX segment_body ON segment(app, name, t) WHERE length(body)>0;"),
     /* 6: how long the calls of each path in that body took */
     "ALTER TABLE segment ADD COLUMN paths BLOB;",
+    /* 7: applications that were removed (their numbers are not given again), the keys they had; our own health */
+    ("CREATE TABLE app_gone(id INTEGER PRIMARY KEY, removed_ms INTEGER NOT NULL, done_ms INTEGER, swept_ms INTEGER);"
+     "CREATE TABLE key_gone(id TEXT PRIMARY KEY, hash BLOB NOT NULL, gone_ms INTEGER NOT NULL) WITHOUT ROWID;"
+     "CREATE TABLE self_minute(t INTEGER PRIMARY KEY, body BLOB NOT NULL);"),
 };
 
 #define QUICK_CHECK_BYTES ((int64_t)4 << 30)

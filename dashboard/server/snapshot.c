@@ -36,6 +36,7 @@ int si__snapshot_make_apply(si__tx *tx, void *arg) {
     const char *context = make->context ? make->context : "{}";
     if (!make->parts[SI__SNAPSHOT_MAIN] || !make->parts[SI__SNAPSHOT_MAIN]->sum || strlen(context) > CONTEXT_LIMIT)
         return SI_EINVAL;
+    if (!si__store_has_app(tx, make->app)) return SI_ENOTFOUND;
     sqlite3_stmt *many = si__db_prepare(tx->db, "SELECT count(*) FROM snapshot WHERE app=?");
     if (si__db_int(tx->db, si__db_bind(many, "i", make->app), 0) >= PER_APP) return SI_ELIMIT;
     randombytes_buf(random, sizeof random);

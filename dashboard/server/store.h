@@ -55,7 +55,8 @@ int si__store_settings_apply(si__tx *tx, void *settings);
 
 /* ---- Reports ---- */
 
-/* The writer's `apply` for a decoded report: everything in it and its ledger row. */
+/* The writer's `apply` for a decoded report: everything in it and its ledger row. SI_ENOTFOUND: there is no such
+   application (any more). */
 typedef struct si__store_report {
     const si__report *report; /* borrowed */
     int64_t app;              /* from the agent's key */
@@ -63,8 +64,9 @@ typedef struct si__store_report {
 } si__store_report;
 int si__store_report_apply(si__tx *tx, void *store_report);
 
-/* The number of an application and environment, made when missing. 0 or SI_E*. */
+/* The number of an application and environment, made when missing; never one that another had. 0 or SI_E*. */
 int si__store_app(si__tx *tx, const char *name, const char *environment, int64_t *app);
+int si__store_has_app(si__tx *tx, int64_t app); /* 0: it was removed; asked by whatever writes for an application */
 
 /* ---- Reading ---- */
 

@@ -67,6 +67,15 @@ static int is_marked(const bits *b, int64_t number) {
     return number <= 0 || number >= b->limit || (b->set[number / 8] >> (number % 8) & 1);
 }
 
+/* A node with its callers: those above a marked one are marked already. */
+static void mark_up(si__tx *tx, si__sweep *sweep, uint32_t node) {
+    while (node && (node >= sweep->nodes.limit || !is_marked(&sweep->nodes, node))) {
+        mark(&sweep->nodes, node);
+        uint32_t parent = si__places_get(sweep->places, tx->db, node).parent;
+        node = parent < node ? parent : 0;
+    }
+}
+
 si__sweep *si__sweep_new(si__tx *tx, si__places *places) {
     si__sweep *sweep = calloc(1, sizeof *sweep);
     if (!sweep) return NULL;
@@ -76,6 +85,7 @@ si__sweep *si__sweep_new(si__tx *tx, si__places *places) {
         si__sweep_free(sweep, tx->intern);
         return NULL;
     }
+    mark_up(tx, sweep, (uint32_t)sweep->nodes.limit); /* the newest stays, and does not without its callers */
     si__intern_watch(tx->intern, sweep->nodes.set, sweep->nodes.limit, sweep->frames.set, sweep->frames.limit);
     return sweep;
 }
@@ -94,15 +104,6 @@ static int next_phase(si__sweep *sweep) {
     sweep->table = 0;
     sweep->after = 0;
     return 1;
-}
-
-/* A node with its callers: those above a marked one are marked already. */
-static void mark_up(si__tx *tx, si__sweep *sweep, uint32_t node) {
-    while (node && (node >= sweep->nodes.limit || !is_marked(&sweep->nodes, node))) {
-        mark(&sweep->nodes, node);
-        uint32_t parent = si__places_get(sweep->places, tx->db, node).parent;
-        node = parent < node ? parent : 0;
-    }
 }
 
 static int mark_bodies(si__tx *tx, si__sweep *sweep) {

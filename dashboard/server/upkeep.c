@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 
 #include "record.h"
+#include "removal.h"
 #include "rollup.h"
 #include "sweep.h"
 
@@ -240,11 +241,20 @@ static int sweep_step(si__tx *tx, si__upkeep *upkeep) {
     upkeep->sweep = NULL;
     upkeep->swept_ms = tx->now_ms;
     if (more == 0) upkeep->deleted = 0;
+    return more == 0 ? si__removal_swept(tx) : more;
+}
+
+/* Rows of removed applications; a sweep follows at once. */
+static int removal_step(si__tx *tx, si__upkeep *upkeep) {
+    int unswept = 0, more = upkeep->sweep ? 0 : si__removal_step(tx, &unswept);
+    if (unswept && !upkeep->deleted) upkeep->deleted = 1;
+    if (unswept && !upkeep->sweep) upkeep->swept_ms = 1; /* long ago */
     return more;
 }
 
 int si__upkeep_step(si__tx *tx, si__upkeep *upkeep) {
     int made = si__rollup_step(tx, upkeep->places, upkeep->grace_ms);
+    if (!made) made = removal_step(tx, upkeep);
     if (!made) made = sweep_step(tx, upkeep);
     if (made) return made;
     if (tx->now_ms < upkeep->next_ms) return 0;

@@ -1,6 +1,7 @@
 /* Rules that run at the dashboard; see watch.h. Alerting thread; writes wait for the writer. */
 #include "watch.h"
 
+#include <dirent.h>
 #include <si/si.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@
 #define CATCH_UP_NS 100000000 /* a tick, for reading what the store has */
 #define PUBLISH_MS 60000      /* what rules cost; their states at once */
 
-typedef struct watched {
+typedef struct watched { /* script NULL: nobody, the application was removed */
     si__watch *watch;
     int64_t app;
     si__history *history;
@@ -54,6 +55,7 @@ typedef struct alert_write {
 
 static int alert_apply(si__tx *tx, void *arg) {
     const alert_write *w = arg;
+    if (!si__store_has_app(tx, w->app)) return SI_ENOTFOUND;
     return si__record_alert(tx, w->app, 0, w->alert, 0, tx->now_ms);
 }
 
@@ -65,6 +67,7 @@ static void on_alert(void *arg, const si__alert *alert) {
 }
 
 typedef struct state_write {
+    int64_t app;
     char name[48];
     char *text;
     size_t length;
@@ -72,12 +75,13 @@ typedef struct state_write {
 
 static int state_apply(si__tx *tx, void *arg) {
     const state_write *w = arg;
+    if (!si__store_has_app(tx, w->app)) return SI_ENOTFOUND;
     sqlite3_stmt *put = si__db_prepare(tx->db, "INSERT OR REPLACE INTO meta(key,value) VALUES(?,?)");
     return si__db_run(tx->db, si__db_bind(put, "sb", w->name, w->text, w->length));
 }
 
 static void save_state(watched *w) {
-    state_write write = {.text = NULL};
+    state_write write = {.app = w->app};
     if (!w->changed) return;
     snprintf(write.name, sizeof write.name, "rules_state:%lld", (long long)w->app);
     if (si__script_state_save(w->script, &write.text, &write.length)) return;
@@ -155,7 +159,7 @@ static int describe(watched *w, state_write *write, uint32_t *sum) {
 }
 
 static void publish(watched *w, int64_t now_ms) {
-    state_write write = {.text = NULL};
+    state_write write = {.app = w->app};
     uint32_t sum;
     if (describe(w, &write, &sum)) return;
     snprintf(write.name, sizeof write.name, "rules_loaded:%lld", (long long)w->app);
@@ -178,6 +182,9 @@ static void on_log(void *arg, int level, const char *message) {
 static void clear_watched(watched *w) {
     si__script_free(w->script);
     si__history_free(w->history);
+    w->script = NULL;
+    w->history = NULL;
+    w->app = 0;
 }
 
 static void load_rules(watched *w) {
@@ -189,8 +196,14 @@ static void load_rules(watched *w) {
         error[0] = '\0';
 }
 
-static int add_app(si__watch *watch, int64_t app, const char *name, const char *environment, int64_t now_ms) {
-    watched *w = &watch->apps[watch->count];
+static watched *free_place(si__watch *watch) {
+    for (size_t i = 0; i < watch->count; i++)
+        if (!watch->apps[i].script) return &watch->apps[i];
+    return watch->count < APPS ? &watch->apps[watch->count] : NULL;
+}
+
+static int add_app(si__watch *watch, watched *w, int64_t app, const char *name, const char *environment,
+                   int64_t now_ms) {
     *w = (watched){.watch = watch, .app = app, .history = si__history_new()};
     si__script_env env = {.history = w->history,
                           .app = name,
@@ -206,10 +219,11 @@ static int add_app(si__watch *watch, int64_t app, const char *name, const char *
         clear_watched(w);
         return SI_ENOMEM;
     }
-    watch->count++;
+    if (w == &watch->apps[watch->count]) watch->count++;
     size_t bytes = HISTORY_BYTES / watch->count;
     for (size_t i = 0; i < watch->count; i++)
-        si__history_limit(watch->apps[i].history, SERIES_MOST, bytes < HISTORY_MOST ? bytes : HISTORY_MOST);
+        if (watch->apps[i].history)
+            si__history_limit(watch->apps[i].history, SERIES_MOST, bytes < HISTORY_MOST ? bytes : HISTORY_MOST);
     load_rules(w);
     load_state(w, now_ms);
     load_history(w, name, environment, now_ms);
@@ -222,19 +236,53 @@ static watched *find_app(si__watch *watch, int64_t app) {
     return NULL;
 }
 
+static int is_app(si__watch *watch, int64_t app) {
+    si__db *db = &watch->options.reader->db;
+    return si__db_int(db, si__db_bind(si__db_prepare(db, "SELECT 1 FROM app WHERE id=?"), "i", app), 0) != 0;
+}
+
+/* Applications that were removed go, with their histories. */
+static void drop_removed(si__watch *watch) {
+    for (size_t i = 0; i < watch->count; i++) {
+        watched *w = &watch->apps[i];
+        if (!w->script || is_app(watch, w->app) || watch->options.reader->db.failures) continue;
+        clear_watched(w);
+        if (*w->file) unlink(w->file);
+    }
+}
+
+/* Histories of applications that were removed while nobody watched, or just when we were stopped. */
+static void drop_files(si__watch *watch) {
+    char path[4400];
+    const char *base = watch->options.data_dir;
+    if (!base || (size_t)snprintf(path, sizeof path, "%s/rules", base) > sizeof path - 300) return;
+    DIR *dir = opendir(path);
+    size_t length = strlen(path);
+    for (struct dirent *file; dir && (file = readdir(dir)) != NULL;) {
+        char *end;
+        int64_t app = strtoll(file->d_name, &end, 10);
+        if (app <= 0 || *end != '-' || is_app(watch, app) || watch->options.reader->db.failures) continue;
+        snprintf(path + length, sizeof path - length, "/%s", file->d_name);
+        unlink(path);
+    }
+    if (dir) closedir(dir);
+}
+
 /* Whoever reported within a day is watched; engines of others rest. */
 static void find_apps(si__watch *watch, int64_t now_ms) {
     si__db *db = &watch->options.reader->db;
     sqlite3_stmt *read =
         si__db_prepare(db, "SELECT id,name,environment FROM app WHERE last_seen_ms>? ORDER BY id LIMIT ?");
     si__db_bind(read, "ii", now_ms - FORGET_MS, (int64_t)APPS);
-    while (si__db_step(db, read) == 1 && watch->count < APPS) {
+    while (si__db_step(db, read) == 1) {
         char name[128], environment[128];
         int64_t app = sqlite3_column_int64(read, 0);
+        watched *place = free_place(watch);
+        if (!place) break;
         if (find_app(watch, app)) continue;
         snprintf(name, sizeof name, "%s", si__db_text(read, 1));
         snprintf(environment, sizeof environment, "%s", si__db_text(read, 2));
-        if (add_app(watch, app, name, environment, now_ms)) break;
+        if (add_app(watch, place, app, name, environment, now_ms)) break;
     }
     if (read) sqlite3_reset(read);
 }
@@ -265,6 +313,7 @@ static void catch_up(si__watch *watch, int64_t now_ms) {
     int64_t until_ns = si__clock_monotonic_ns() + CATCH_UP_NS;
     for (size_t i = 0; i < watch->count; i++) {
         watched *w = &watch->apps[watch->turn++ % watch->count];
+        if (!w->script) continue;
         const si__watch_feed f = {watch->options.reader, w->app, w->history, w->script};
         int64_t ready = si__watch_feed_ready(&f, now_ms);
         if (w->fed_to_ms < now_ms - FORGET_MS || w->fed_to_ms > now_ms) w->fed_to_ms = si__watch_feed_begin(&f, now_ms);
@@ -289,7 +338,10 @@ si__watch *si__watch_new(const si__watch_options *options) {
 
 void si__watch_free(si__watch *watch) {
     if (!watch) return;
+    drop_removed(watch);
+    si__db_reset_all(&watch->options.reader->db);
     for (size_t i = 0; i < watch->count; i++) {
+        if (!watch->apps[i].script) continue;
         save_state(&watch->apps[i]);
         save_history(&watch->apps[i], 0);
         clear_watched(&watch->apps[i]);
@@ -299,12 +351,15 @@ void si__watch_free(si__watch *watch) {
 }
 
 void si__watch_reload(si__watch *watch) {
-    for (size_t i = 0; i < watch->count; i++) load_rules(&watch->apps[i]);
+    for (size_t i = 0; i < watch->count; i++)
+        if (watch->apps[i].script) load_rules(&watch->apps[i]);
 }
 
 void si__watch_tick(si__watch *watch, int64_t now_ms) {
     if (now_ms - watch->fed_ms >= FEED_MS || now_ms < watch->fed_ms) {
+        if (!watch->fed_ms) drop_files(watch);
         watch->fed_ms = now_ms;
+        drop_removed(watch);
         find_apps(watch, now_ms);
         feed(watch, now_ms);
     }
@@ -313,6 +368,7 @@ void si__watch_tick(si__watch *watch, int64_t now_ms) {
     int saved = 0; /* one history a tick: they may be large */
     for (size_t i = 0; i < watch->count; i++) {
         watched *w = &watch->apps[i];
+        if (!w->script) continue;
         si__script_tick(w->script, now_ms);
         save_state(w);
         publish(w, now_ms);

@@ -312,6 +312,12 @@ void si__spool_ack(si__spool *spool, uint64_t handle) {
     pthread_mutex_unlock(&spool->io);
 }
 
+void si__spool_drop(si__spool *spool, uint64_t handle) {
+    pthread_mutex_lock(&spool->io);
+    finish_taken(spool, handle, &spool->counts.dropped_rejected);
+    pthread_mutex_unlock(&spool->io);
+}
+
 void si__spool_return(si__spool *spool, uint64_t handle) {
     pthread_mutex_lock(&spool->io);
     pthread_mutex_lock(&spool->state);

@@ -72,6 +72,7 @@ int si__spool_take(si__spool *spool, si__spool_record *out);
 void si__spool_ack(si__spool *spool, uint64_t handle);    /* stored by the dashboard: forget it */
 void si__spool_return(si__spool *spool, uint64_t handle); /* could not be delivered now: offer again */
 void si__spool_reject(si__spool *spool, uint64_t handle); /* refused for good: quarantine and count */
+void si__spool_drop(si__spool *spool, uint64_t handle);   /* nobody wants it any more: only count, as rejected */
 /* Ages, and retries the disk (at most every 5 s). Call every few seconds; now_ms: Unix time. Records age by what passes
    between the times given here and to put, so that a clock that is set makes none older. */
 void si__spool_tick(si__spool *spool, int64_t now_ms);

@@ -25,8 +25,9 @@
 #define PARK_AFTER 3 /* server errors in a row on one report */
 #define PARK_MS ((uint64_t)10 * 60 * 1000)
 #define PARKED_MAX 16
+#define GONE_MS ((uint64_t)60 * 60 * 1000) /* a deleted application is asked for again so often */
 
-typedef enum verb { SETTLE_ACK, SETTLE_RETURN, SETTLE_REJECT } verb;
+typedef enum verb { SETTLE_ACK, SETTLE_RETURN, SETTLE_REJECT, SETTLE_DROP } verb;
 
 typedef struct settle { /* what a record has come to; carried out by the next job */
     uint64_t handle;
@@ -84,7 +85,8 @@ struct si__upload {
     unsigned failed_times;
     uint64_t parked[PARKED_MAX];
     size_t parked_count;
-    uint64_t unpark_at_ms; /* loop time */
+    uint64_t unpark_at_ms;  /* loop time */
+    uint64_t gone_until_ms; /* loop time: until then reports are dropped unsent, the application was deleted */
     uint64_t random;
     struct waiters waiters; /* of si__upload_try_now */
 
@@ -108,6 +110,7 @@ static void pump(si__upload *u);
 /* ---- State and log ---- */
 
 static void note_success(si__upload *u) {
+    u->gone_until_ms = 0;
     if (u->logged_at_ms && u->log) u->log(u->log_arg, SI_LOG_NOTICE, "reports reach the dashboard again");
     u->logged_at_ms = 0;
     u->failures_in_row = 0;
@@ -123,7 +126,8 @@ static void complain(si__upload *u, si__answer_kind kind, const char *what) {
     if (u->logged_at_ms && u->logged_kind == kind && now - u->logged_at_ms < LOG_EVERY_MS) return;
     u->logged_at_ms = now;
     u->logged_kind = kind;
-    if (u->log) u->log(u->log_arg, kind == SI__ANSWER_KEY ? SI_LOG_ERROR : SI_LOG_WARN, what);
+    if (u->log)
+        u->log(u->log_arg, kind == SI__ANSWER_KEY || kind == SI__ANSWER_GONE ? SI_LOG_ERROR : SI_LOG_WARN, what);
 }
 
 static void note_failure(si__upload *u, const si__answer *answer) {
@@ -214,6 +218,12 @@ static void apply_answer(si__upload *u, const si__answer *answer, uint64_t handl
         complain(u, answer->kind, answer->what);
         settle_record(u, handle, SETTLE_REJECT);
         return;
+    case SI__ANSWER_GONE: /* no waiting: the spool is to be emptied */
+        u->state.rejected++;
+        note_failure(u, answer);
+        u->gone_until_ms = uv_now(u->tick.loop) + GONE_MS;
+        settle_record(u, handle, SETTLE_DROP);
+        return;
     case SI__ANSWER_KEY:
     case SI__ANSWER_SERVER:
     case SI__ANSWER_NETWORK:
@@ -290,6 +300,12 @@ static void send_record(si__upload *u) {
     apply_answer(u, &none, handle);
 }
 
+static void drop_record(si__upload *u) {
+    u->state.rejected++;
+    settle_record(u, u->record.handle, SETTLE_DROP);
+    drop_transfer(u);
+}
+
 /* ---- The job on the worker ---- */
 
 static void job_work(void *arg) {
@@ -301,6 +317,8 @@ static void job_work(void *arg) {
             si__spool_ack(u->spool, handle);
         else if (j->settles[i].verb == SETTLE_REJECT)
             si__spool_reject(u->spool, handle);
+        else if (j->settles[i].verb == SETTLE_DROP)
+            si__spool_drop(u->spool, handle);
         else
             si__spool_return(u->spool, handle);
     }
@@ -323,7 +341,10 @@ static void on_job_done(void *arg) {
     if (u->job.taken_status == SI_OK) {
         u->record = u->job.record;
         u->job.record.payload = NULL;
-        send_record(u);
+        if (u->gone_until_ms > uv_now(u->tick.loop))
+            drop_record(u);
+        else
+            send_record(u);
     }
     if (u->write_due || u->settle_count)
         pump(u);

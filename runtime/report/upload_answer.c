@@ -46,6 +46,11 @@ static void read_refusal(long http, const si__json *root, si__answer *out) {
         snprintf(out->what, sizeof out->what,
                  "the agent key is refused (HTTP %ld%s%s): set SI_AGENT_KEY to a live key of this app", http,
                  *said ? ", " : "", said);
+    } else if (ours && http == 410) {
+        out->kind = SI__ANSWER_GONE;
+        snprintf(out->what, sizeof out->what,
+                 "this application was deleted there (HTTP 410%s%s); its reports are dropped until it has a new key",
+                 *said ? ", " : "", said);
     } else if (!ours && (http == 404 || http == 405 || http == 421)) {
         out->kind = SI__ANSWER_FOREIGN;
         snprintf(out->what, sizeof out->what, "HTTP %ld: no dashboard answers at this URL", http);

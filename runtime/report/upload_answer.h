@@ -11,6 +11,7 @@ typedef enum si__answer_kind {
     SI__ANSWER_DUPLICATE, /* stored before */
     SI__ANSWER_REJECTED,  /* this report never will be */
     SI__ANSWER_KEY,       /* 401, 403: none will be with this key */
+    SI__ANSWER_GONE,      /* 410: the application of this key was deleted, and wants no reports */
     SI__ANSWER_SERVER,    /* 408, 429, 5xx: later */
     SI__ANSWER_NETWORK,   /* no answer */
     SI__ANSWER_FOREIGN    /* an answer, but not from a dashboard */

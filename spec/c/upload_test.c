@@ -214,6 +214,30 @@ static void test_what_is_refused_for_good_is_set_aside(void **state) {
     end(&w);
 }
 
+static void test_reports_of_a_deleted_application_are_dropped_and_not_kept(void **state) {
+    (void)state;
+    world w;
+    const server_answer answers[] = {
+        {ANSWER, 410, "{\"error\":{\"code\":\"app_deleted\",\"message\":\"It was deleted.\"}}", NULL, NULL}};
+    begin(&w, answers, 1, 20);
+    LOOP_UNTIL(&w.loop, counts_of(&w).dropped_rejected == 20);
+    assert_int_equal(http_server_requests(w.server), 1); /* the others are not even sent */
+    assert_int_equal(counts_of(&w).pending, 0);
+    assert_int_equal(state_of(&w).rejected, 20);
+    assert_int_equal(state_of(&w).reachable, 0);
+    for (unsigned i = 100; i < 105; i++) { /* nor what is made afterwards */
+        put(&w, i);
+        try_now(&w);
+    }
+    LOOP_UNTIL(&w.loop, counts_of(&w).pending == 0);
+    assert_int_equal(counts_of(&w).dropped_rejected, 25);
+    assert_int_equal(http_server_requests(w.server), 1);
+    assert_int_equal(w.log_lines, 1);
+    assert_int_equal(w.worst_level, SI_LOG_ERROR);
+    assert_non_null(strstr(w.log, "this application was deleted there (HTTP 410, It was deleted.)"));
+    end(&w);
+}
+
 static void test_retry_comes_by_itself(void **state) {
     (void)state;
     world w;
@@ -415,6 +439,7 @@ int main(void) {
         cmocka_unit_test(test_no_wrong_answer_counts_as_stored),
         cmocka_unit_test(test_a_refused_key_keeps_reports_and_is_said_once),
         cmocka_unit_test(test_what_is_refused_for_good_is_set_aside),
+        cmocka_unit_test(test_reports_of_a_deleted_application_are_dropped_and_not_kept),
         cmocka_unit_test(test_retry_comes_by_itself),
         cmocka_unit_test(test_retry_after_is_obeyed),
         cmocka_unit_test(test_one_poisonous_report_does_not_stop_the_others),

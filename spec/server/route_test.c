@@ -51,6 +51,7 @@ static const row table[] = {
     {"DELETE", "/api/v1/keys/:id", ADMIN, 0},
     {"GET", "/api/v1/audit", ADMIN, 0},
     {"GET", "/api/v1/apps", VIEWER, 0},
+    {"DELETE", "/api/v1/apps", ADMIN, 0},
     {"GET", "/api/v1/sources", VIEWER, 1},
     {"GET", "/api/v1/overview", VIEWER, 1},
     {"GET", "/api/v1/profiles", VIEWER, 1},

@@ -11,6 +11,7 @@ si_test(dashboard_rules_test server si_server_spec microhttpd PkgConfig::SQLITE 
 si_test(account_test server si_server_spec)
 si_test(store_test server si_server_spec)
 si_test(sweep_test server si_server_spec)
+si_test(removal_test server si_server_spec PkgConfig::SQLITE PkgConfig::SODIUM)
 si_test(backup_test server si_server_spec PkgConfig::SQLITE PkgConfig::SODIUM)
 si_test(route_test server si_server_spec)
 si_test(view_test server si_server_spec)

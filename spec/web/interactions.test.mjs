@@ -524,6 +524,24 @@ describe('settings', () => {
     assert.equal(mock.state.retentionDays, 7);
   });
 
+  it('an application is deleted when its name was typed again, and only then', async () => {
+    await open('/settings/retention');
+    const button = page.getByRole('button', {name: 'Delete for good'});
+    const name = page.getByLabel('Its name again');
+    await page.getByLabel('Application to delete').selectOption({label: 'shop, staging'});
+    assert.equal(await button.isDisabled(), true);
+    await name.fill('shop, staging');
+    assert.equal(await button.isDisabled(), true);
+    await name.fill('shop');
+    await page.getByText('Type shop to delete it in staging').waitFor();
+    await button.click();
+    await page.getByRole('status').getByText('shop, staging was deleted.').waitFor();
+    assert.deepEqual(mock.state.deletedApps, ['shop, staging']);
+    await page.waitForFunction(() => ![...document.querySelectorAll('option')].some((one) => one.textContent === 'shop, staging'));
+    assert.equal(await name.isDisabled(), true); // nothing is chosen any more
+    mock.state.deletedApps = [];
+  });
+
   it('the password is changed with the current one', async () => {
     await view.close();
     view = await openPage(browser, {expectStatus: [403]});

@@ -135,7 +135,12 @@ function routes(state) {
   on['POST /sign-in-link'] = enter('Ada');
   on['POST /invite'] = enter('Ada');
   on['POST /sign-out'] = () => { state.user = null; return undefined; };
-  on['GET /apps'] = () => ({apps: state.fresh ? [] : APPS.map((app, i) => ({...app, sources: 3 - i % 2, last_seen_ms: Date.now() - i * 9 * MINUTE, cpu: i === 3 ? null : {last: 0.42 / (i + 1), points: series(Date.now() - HOUR, Date.now(), MINUTE, (t) => wave(t, i, 0.3 / (i + 1), 0.08))}}))});
+  on['DELETE /apps'] = (query) => {
+    if (query.get('confirm') !== query.get('app')) return {status: 400, error: {code: 'not_confirmed', message: 'Give its name again.', field: 'confirm'}};
+    state.deletedApps.push(`${query.get('app')}, ${query.get('env')}`);
+    return undefined;
+  };
+  on['GET /apps'] = () => ({apps: state.fresh ? [] : APPS.filter((one) => !state.deletedApps.includes(`${one.app}, ${one.env}`)).map((app, i) => ({...app, sources: 3 - i % 2, last_seen_ms: Date.now() - i * 9 * MINUTE, cpu: i === 3 ? null : {last: 0.42 / (i + 1), points: series(Date.now() - HOUR, Date.now(), MINUTE, (t) => wave(t, i, 0.3 / (i + 1), 0.08))}}))});
   on['GET /sources'] = () => ({sources: state.fresh ? [] : SOURCES});
   on['GET /overview'] = (query) => {
     const from = Number(query.get('from'));
@@ -241,7 +246,7 @@ function readBody(request) {
 /** Starts a mock on a free port. Returns its address, its state (to look at and to change), and close(). */
 export async function startMock({web, port = 0, setupNeeded = false, fresh = false, signedIn = true, treeSize = 430}) {
   const state = {setupNeeded, fresh, treeSize, user: signedIn && !setupNeeded ? {id: 1, name: 'Ada', email: 'ada@example.org', role: 'admin'} : null,
-    retentionDays: 30, marks: [], snapshots: [{id: 's1', title: XSS, path: '/a/shop/production/profiles/cpu', app: XSS, env: XSS, type: 'cpu', created_ms: STARTED, author: XSS, bytes: 40_000, query: 'app=shop&env=production&type=cpu'}], acked: {}, silences: [{id: 1, match: {rule: 'cpu_high', host: XSS}, until_ms: Date.now() + HOUR, comment: XSS, created_by: XSS}], keys: [{id: 1, app: 'shop', environment: XSS, label: XSS, created_ms: STARTED, last_used_ms: STARTED}], requests: []};
+    retentionDays: 30, deletedApps: [], marks: [], snapshots: [{id: 's1', title: XSS, path: '/a/shop/production/profiles/cpu', app: XSS, env: XSS, type: 'cpu', created_ms: STARTED, author: XSS, bytes: 40_000, query: 'app=shop&env=production&type=cpu'}], acked: {}, silences: [{id: 1, match: {rule: 'cpu_high', host: XSS}, until_ms: Date.now() + HOUR, comment: XSS, created_by: XSS}], keys: [{id: 1, app: 'shop', environment: XSS, label: XSS, created_ms: STARTED, last_used_ms: STARTED}], requests: []};
   const on = routes(state);
   const server = createServer((request, response) => {
     void (async () => {

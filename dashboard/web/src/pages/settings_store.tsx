@@ -1,12 +1,13 @@
-// Settings: how long telemetry is kept, where notifications go, and who did what.
+// Settings: how long telemetry is kept, deleting an application, where notifications go, and who did what.
 import {useEffect, useState} from 'preact/hooks';
-import {get, post} from '../api/client';
-import type {AuditEntry, Channel, Retention} from '../api/types';
+import {get, post, queryString, remove} from '../api/client';
+import type {App, AuditEntry, Channel, Retention} from '../api/types';
 import {bytes, count, inUnit} from '../app/format';
 import {useData} from '../app/resource';
 import {param, setParams} from '../app/router';
 import {may} from '../app/session';
 import {Empty, Failure, Field, Loaded, Panel, Pill, Time} from '../components/basics';
+import {apps, loadApps} from '../components/nav';
 import {Settings, useAction} from './settings_parts';
 
 const DAY_MS = 86_400_000;
@@ -36,11 +37,48 @@ function RetentionForm({now, onDone}: {now: Retention; onDone: () => void}) {
   );
 }
 
+const placeOf = (a: App): string => `${a.app}, ${a.env}`;
+
+/* What cannot be undone asks for the name: a click in the wrong line deletes nothing. */
+function DeleteApplication() {
+  const [place, setPlace] = useState('');
+  const [name, setName] = useState('');
+  const [gone, setGone] = useState('');
+  const {error, busy, act} = useAction();
+  const chosen = (apps.value ?? []).find((a) => placeOf(a) === place);
+  return (
+    <Panel title="Delete an application">
+      <form class="stack" onSubmit={(event) => {
+        event.preventDefault();
+        if (!chosen || name !== chosen.app) return;
+        act(async () => {
+          await remove(`/apps${queryString({app: chosen.app, env: chosen.env, confirm: name})}`);
+          setGone(place);
+          setPlace('');
+          setName('');
+          await loadApps();
+        });
+      }}>
+        <p>Its keys, reports, profiles, metrics, errors, alerts, marks, sources and snapshots go with it, and links that were shared to its snapshots lead nowhere. Its agents are refused for good. What was written in the audit log stays. This cannot be undone.</p>
+        <div class="grid two">
+          <Field label="Application to delete"><select class="input" value={place} onChange={(e) => { setPlace(e.currentTarget.value); setName(''); setGone(''); }}>
+            <option value="">choose one</option>{(apps.value ?? []).map((a) => <option key={placeOf(a)} value={placeOf(a)}>{placeOf(a)}</option>)}
+          </select></Field>
+          <Field label="Its name again" hint={chosen ? `Type ${chosen.app} to delete it in ${chosen.env}` : 'First choose one'}><input class="input" value={name} disabled={!chosen} autocomplete="off" spellcheck={false} onInput={(e) => setName(e.currentTarget.value)} /></Field>
+        </div>
+        {error && <Failure error={error} />}
+        {gone && <p class="notice good" role="status">{gone} was deleted.</p>}
+        <div><button class="button danger" type="submit" disabled={busy || !chosen || name !== chosen.app}>Delete for good</button></div>
+      </form>
+    </Panel>
+  );
+}
+
 export function RetentionPage() {
   const of = useData<Retention>('/settings/retention');
   return (
     <Settings title="Retention">{() => (
-      <Loaded of={of}>{(r) => (
+      <Loaded of={of}>{(r) => <>
         <Panel title="How long telemetry is kept">
           <div class="stack">
             <dl class="stats">
@@ -51,7 +89,8 @@ export function RetentionPage() {
             {may('admin') ? <RetentionForm key={`${r.retention_ms} ${r.max_bytes}`} now={r} onDone={of.reload} /> : <p class="muted small">Administrators change this.</p>}
           </div>
         </Panel>
-      )}</Loaded>
+        {may('admin') && <DeleteApplication />}
+      </>}</Loaded>
     )}</Settings>
   );
 }
