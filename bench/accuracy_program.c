@@ -111,7 +111,6 @@ static int split_cpu(int scale) {
 /* ---- Waits: two threads a kind, one of which lets the other wait ---- */
 
 static int wait_scale;
-static double tick_us; /* of the kernel's coarse clock, by which input and output are timed */
 
 static void pause_us(double us) {
     struct timespec t = {(time_t)(us / 1e6), (long)(us * 1000) % 1000000000};
@@ -121,9 +120,9 @@ static void pause_us(double us) {
 typedef struct kind {
     const char *type, *function, *call;
     void *(*waiter)(void *), *(*other)(void *);
-    int waits, coarse;
+    int waits;
     double shortest_us, longest_us;
-    double waited_us, variance; /* truth, and what sampling and the clock's ticks may make of it */
+    double waited_us, variance; /* truth, and what sampling may make of it */
     pthread_mutex_t mutex;
     sem_t semaphore;
     int ends[2];
@@ -131,10 +130,9 @@ typedef struct kind {
 
 /* A wait of w us is sampled with p = 1 - exp(-w / 1000) at the rate of `si run --folded`, and stands for w / p. */
 static void add(kind *k, double us) {
-    double p = -expm1(-us / 1000), sampled = us * us * (1 - p) / p;
-    double part = fmod(us, tick_us) / tick_us, ticks = tick_us * tick_us * part * (1 - part);
+    double p = -expm1(-us / 1000);
     k->waited_us += us;
-    k->variance += sampled + (k->coarse ? ticks : 0);
+    k->variance += us * us * (1 - p) / p;
 }
 
 static double wait_of(const kind *k, uint32_t *random) {
@@ -207,6 +205,7 @@ static void take(kind *k) {
 }
 WAITER(read_pipe, TIMED(take(k));)
 WAITER(receive, char bytes[8]; TIMED(if (recv(k->ends[0], bytes, 8, MSG_WAITALL) != 8) abort());)
+WAITER(receive_briefly, char bytes[8]; TIMED(if (recv(k->ends[0], bytes, 8, MSG_WAITALL) != 8) abort());)
 WAITER(wait_for_post, TIMED(while (sem_wait(&k->semaphore) != 0){});)
 WAITER(poll_socket, struct pollfd p = {.fd = k->ends[0], .events = POLLIN}; TIMED(if (poll(&p, 1, -1) != 1) abort());
        take(k);)
@@ -223,32 +222,30 @@ FUNCTION void *poll_many(void *arg) {
     return NULL;
 }
 
-#define KIND(type, function, call, other, waits, coarse, shortest_us, longest_us)                                      \
+#define KIND(type, function, call, other, waits, shortest_us, longest_us)                                              \
     {                                                                                                                  \
-        type, #function, #call, function, other, waits, coarse, shortest_us, longest_us, 0, 0,                         \
-            PTHREAD_MUTEX_INITIALIZER, {{0}}, {                                                                        \
+        type, #function, #call, function, other, waits, shortest_us, longest_us, 0, 0, PTHREAD_MUTEX_INITIALIZER,      \
+            {{0}}, {                                                                                                   \
             0, 0                                                                                                       \
         }                                                                                                              \
     }
 static kind kinds[] = {
-    KIND("lock", wait_for_lock, pthread_mutex_lock, hold, 60, 0, 8000, 20000),
-    KIND("lock", wait_briefly_for_lock, pthread_mutex_lock, hold, 600, 0, 100, 900),
-    KIND("system", sleep_long, nanosleep, NULL, 60, 0, 8000, 20000),
-    KIND("system", sleep_briefly, nanosleep, NULL, 600, 0, 100, 900),
-    KIND("channel", read_pipe, read, feed, 40, 1, 30000, 60000),
-    KIND("channel", wait_for_post, sem_wait, post, 60, 0, 8000, 20000),
-    KIND("network", receive, recv, feed, 40, 1, 30000, 60000),
-    KIND("network", poll_socket, poll, feed, 40, 1, 30000, 60000),
-    KIND("network", poll_many, epoll_wait, feed, 40, 1, 30000, 60000),
+    KIND("lock", wait_for_lock, pthread_mutex_lock, hold, 60, 8000, 20000),
+    KIND("lock", wait_briefly_for_lock, pthread_mutex_lock, hold, 600, 100, 900),
+    KIND("system", sleep_long, nanosleep, NULL, 60, 8000, 20000),
+    KIND("system", sleep_briefly, nanosleep, NULL, 600, 100, 900),
+    KIND("channel", read_pipe, read, feed, 60, 8000, 20000),
+    KIND("channel", wait_for_post, sem_wait, post, 60, 8000, 20000),
+    KIND("network", receive, recv, feed, 60, 8000, 20000),
+    KIND("network", receive_briefly, recv, feed, 600, 100, 900),
+    KIND("network", poll_socket, poll, feed, 60, 8000, 20000),
+    KIND("network", poll_many, epoll_wait, feed, 60, 8000, 20000),
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static int wait_in_all_ways(int scale) {
     pthread_t threads[KINDS][2];
-    struct timespec tick;
     wait_scale = scale;
-    clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
-    tick_us = (double)tick.tv_nsec / 1e3;
     for (int i = 0; i < KINDS; i++) {
         kind *k = &kinds[i];
         if (sem_init(&k->semaphore, 0, 0)) return 1;

@@ -150,6 +150,10 @@ EXPORT int prctl(int option, ...) {
     va_end(list);
     resolve();
     int strict = argument[0] == SECCOMP_MODE_STRICT, judged = option == PR_SET_SECCOMP && (strict || argument[1]);
+#if defined(__x86_64__)
+    if (option == PR_SET_TSC && argument[0] == PR_TSC_SIGSEGV)
+        strict = judged = 1; /* no clock can be read there either */
+#endif
     int before = judged ? enter_sandbox(strict ? NULL : (const struct sock_fprog *)argument[1]) : 0;
     int rc = real_prctl(option, argument[0], argument[1], argument[2], argument[3]);
     if (judged && rc != 0) si__sandbox_undo(before);

@@ -90,20 +90,11 @@ void si__wait_resolve(void) {
 static int installed; /* the opener's thread, then the runtime's */
 
 static void retune(void) {
-    const si__region *region = si__probe_region();
-    if (si__probe_is_preloaded()) return;
-    int wanted = region && atomic_load_explicit(&region->control.wait_ns, memory_order_relaxed) != 0;
-    if (wanted && !installed)
-        installed = si__hook_install(&table) == 0;
-    else if (!wanted && installed) {
-        si__hook_remove(&table);
-        installed = 0;
-    }
+    si__waiter_retune(&table, &installed);
 }
 
 static void stop(void) {
-    if (installed) si__hook_remove(&table);
-    installed = 0;
+    si__waiter_stop(&table, &installed);
 }
 
 static int start(char *reason, size_t reason_bytes) {

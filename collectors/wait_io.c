@@ -1,28 +1,30 @@
 /*
  * Waits for input and output: files, sockets, pipes, event counters. Host threads, signal handlers too.
  *
- * Most of these calls do not wait at all, and servers make hundreds of thousands a second. So they are timed by the
- * kernel's coarse clock, whose ticks say often enough, and right on average, how long a call took; only when it ticked
- * is anything more done. What a descriptor is, is asked then, too. Sockets and pipes with O_NONBLOCK, which servers
- * have, cannot wait: their calls are counted and no more.
+ * Most of these calls do not wait at all, and servers make hundreds of thousands a second. So their time is only taken
+ * off what is left until the next sample point, and nothing more is done until that lies in a call; what its descriptor
+ * is, is asked then, too. Sockets and pipes with O_NONBLOCK, which servers have, cannot wait: their calls are counted
+ * and no more.
  */
 #include "native/waiter.h"
 #include "wait_hooks.h"
 
-/* A call in which the clock ticked. Not inline: the common path stays short. */
-__attribute__((noinline)) static void ticked(si__waiter *self, si__wait_call call, int category, int fd,
-                                             const void *caller, uint64_t ns) {
-    const si__wait wait = {.waiter = self, .caller = caller, .call = call};
+/* A call that a sample point lies in. Not inline: the common path stays short. */
+__attribute__((noinline)) static void sample(si__waiter *self, si__wait_call call, unsigned sampled, int fd,
+                                             const void *caller, uint64_t start, uint64_t end) {
+    const si__wait wait = {.waiter = self, .start = start, .caller = caller, .call = call};
+    int category = si__wait_call_category(call);
     if (category == SI__WAIT_BY_DESCRIPTOR) category = si__descriptor_kind_ask(fd);
-    si__waiter_sample(&wait, (unsigned)category, ns);
+    si__waiter_sample(&wait, sampled, (unsigned)category, end);
 }
 
 static inline void finish(si__waiter *self, si__wait_call call, int category, int fd, const void *caller,
-                          uint64_t start_ns) {
+                          uint64_t start) {
     if (!si__waiter_unpublish(self)) return;
-    uint64_t end_ns = si__coarse_ns();
-    si__waiter_count(self, category == SI__WAIT_BY_DESCRIPTOR ? si__waiter_kind(self, fd) : (unsigned)category);
-    if (__builtin_expect(end_ns != start_ns, 0)) ticked(self, call, category, fd, caller, end_ns - start_ns);
+    uint64_t end = si__cycles();
+    unsigned kind = category == SI__WAIT_BY_DESCRIPTOR ? si__waiter_kind(self, fd) : (unsigned)category;
+    si__waiter_count(self, kind);
+    if (si__waiter_hit(self, kind, end - start)) sample(self, call, kind, fd, caller, start, end);
 }
 
 /* Calls that return at once when their descriptor is said to. Not those that open, wait for many, or read from a file
@@ -75,10 +77,10 @@ static inline int is_instant(si__waiter *self, int fd) {
             return rc;                                                                                                 \
         }                                                                                                              \
         const void *caller = __builtin_return_address(0);                                                              \
-        uint64_t start_ns = si__coarse_ns();                                                                           \
-        si__waiter_publish(self, SI__CALL_##call, start_ns, (uint64_t)(fd), caller);                                   \
+        uint64_t start = si__cycles();                                                                                 \
+        si__waiter_publish(self, SI__CALL_##call, start, (uint64_t)(fd), caller);                                      \
         result rc = si__wait_real.name arguments;                                                                      \
-        finish(self, SI__CALL_##call, SI__CATEGORY_OF_##call, fd, caller, start_ns);                                   \
+        finish(self, SI__CALL_##call, SI__CATEGORY_OF_##call, fd, caller, start);                                      \
         if (makes_descriptor(SI__CALL_##call) && rc >= 0) si__descriptor_forget((int)rc);                              \
         if (obeys_flag(SI__CALL_##call)) si__descriptor_seen(fd);                                                      \
         return rc;                                                                                                     \
@@ -100,10 +102,10 @@ SI__SOCKET_CALLS(X)
             return si__wait_real.name arguments;                                                                       \
         }                                                                                                              \
         const void *caller = __builtin_return_address(0);                                                              \
-        uint64_t start_ns = si__coarse_ns();                                                                           \
-        si__waiter_publish(self, SI__CALL_##call, start_ns, (uint64_t)(fd), caller);                                   \
+        uint64_t start = si__cycles();                                                                                 \
+        si__waiter_publish(self, SI__CALL_##call, start, (uint64_t)(fd), caller);                                      \
         result rc = si__wait_real.name arguments;                                                                      \
-        finish(self, SI__CALL_##call, SI__CATEGORY_OF_##call, fd, caller, start_ns);                                   \
+        finish(self, SI__CALL_##call, SI__CATEGORY_OF_##call, fd, caller, start);                                      \
         return rc;                                                                                                     \
     }
 SI__EPOLL_CALLS(X)

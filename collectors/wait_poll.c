@@ -44,12 +44,12 @@ static unsigned kind_of_selected(int count, const fd_set *readable, const fd_set
 }
 
 /* errno is as the call left it all the while: nothing here fails or keeps it not. */
-static inline void finish(si__waiter *self, si__wait_call call, unsigned category, const void *caller,
-                          uint64_t start_ns, uint64_t end_ns) {
+static inline void finish(si__waiter *self, si__wait_call call, unsigned category, const void *caller, uint64_t start,
+                          uint64_t end) {
     si__waiter_count(self, category);
-    if (__builtin_expect(end_ns == start_ns, 1)) return;
-    const si__wait wait = {.waiter = self, .caller = caller, .call = call};
-    si__waiter_sample(&wait, category, end_ns - start_ns);
+    if (!si__waiter_hit(self, category, end - start)) return;
+    const si__wait wait = {.waiter = self, .start = start, .caller = caller, .call = call};
+    si__waiter_sample(&wait, category, category, end);
 }
 
 /* With no time to wait there is no wait. A time behind a pointer is the kernel's to read. */
@@ -63,13 +63,12 @@ static inline void finish(si__waiter *self, si__wait_call call, unsigned categor
             return done;                                                                                               \
         }                                                                                                              \
         const void *caller = __builtin_return_address(0);                                                              \
-        uint64_t start_ns = si__coarse_ns();                                                                           \
-        si__waiter_publish(self, SI__CALL_##call, start_ns, (none) ? SI__NO_DESCRIPTOR : SI__MANY_DESCRIPTORS,         \
-                           caller);                                                                                    \
+        uint64_t start = si__cycles();                                                                                 \
+        si__waiter_publish(self, SI__CALL_##call, start, (none) ? SI__NO_DESCRIPTOR : SI__MANY_DESCRIPTORS, caller);   \
         result rc = si__wait_real.name arguments;                                                                      \
         if (!si__waiter_unpublish(self)) return rc;                                                                    \
-        uint64_t end_ns = si__coarse_ns();                                                                             \
-        finish(self, SI__CALL_##call, category(rc), caller, start_ns, end_ns);                                         \
+        uint64_t end = si__cycles();                                                                                   \
+        finish(self, SI__CALL_##call, category(rc), caller, start, end);                                               \
         return rc;                                                                                                     \
     }
 

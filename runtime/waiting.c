@@ -88,7 +88,7 @@ void si__waiting_ended(si__waiting_threads *w, si__drained_event *event) {
     memcpy(&text, event->text, sizeof text);
     reported *r = &w->slots[event->slot];
     if (r->ns && r->sequence == text.sequence) event->reported = (int64_t)r->ns;
-    if (event->reported > event->value) event->reported = event->value; /* a coarse clock began it a tick early */
+    if (event->reported > event->value) event->reported = event->value; /* by a reading of the clocks */
     r->ns = 0;
 }
 

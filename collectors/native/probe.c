@@ -123,6 +123,8 @@ static si__region *make_region(int *fd, int *error) {
     atomic_store_explicit(&region->control.heap_bytes, options_now.heap_bytes, memory_order_relaxed);
     atomic_store_explicit(&region->control.wait_ns, options_now.wait_ns, memory_order_relaxed);
     atomic_store_explicit(&region->control.call_ns, options_now.call_ns, memory_order_relaxed);
+    region->cycle_first = si__cycle_first;
+    atomic_store_explicit(&region->cycle_source, (uint32_t)si__cycle_source_now, memory_order_release);
     copy_states(region);
     atomic_store(&si__owner_get()->made, region);
     return region;
@@ -150,6 +152,7 @@ static int prepare(const si__probe_options *options) {
         return SI_ENOMEM;
     }
     options_now = options ? *options : defaults;
+    si__cycle_clock_choose();
     si__timer_defaults(options_now.cpu_mhz, options_now.preloaded);
     si__fork_watch(&fork_steps);
     return 0;

@@ -15,9 +15,10 @@
 #include <stdint.h>
 
 #include "bucket.h"
+#include "cycle_clock.h"
 
 #define SI__REGION_MAGIC 0x31304e4f49474553ull /* "SEGION01" */
-#define SI__REGION_VERSION 3u
+#define SI__REGION_VERSION 4u
 
 enum {
     SI__SLOT_COUNT = 2048,       /* threads that can be observed at once */
@@ -142,7 +143,7 @@ typedef struct si__instrument {
 typedef struct si__wait_now {
     _Atomic uint32_t sequence;  /* P: grows by one with every wait; an event of that wait carries it */
     _Atomic uint32_t call;      /* P: which call it is (native/wait_call.h); 0: none */
-    _Atomic uint64_t since_ns;  /* P: CLOCK_MONOTONIC */
+    _Atomic uint64_t since;     /* P: reading of the cycle clock; 0: not known */
     _Atomic uint64_t caller_pc; /* P: who called it */
     _Atomic uint64_t object;    /* P: what it waits for: address of the lock, descriptor; 0: not known */
     _Atomic int32_t tid;        /* P: whose wait it is: a slot's next owner has not waited yet */
@@ -233,6 +234,8 @@ typedef struct si__region {
     _Atomic int32_t pid;                  /* P */
     _Atomic uint32_t inert;               /* P: 1 after the observed process closed its side */
     uint64_t start_time_ns;               /* P: CLOCK_REALTIME */
+    si__cycle_moment cycle_first;         /* P: what its waits are timed with, and one moment before all of them */
+    _Atomic uint32_t cycle_source;        /* P: si__cycle_source */
     si__control control;                  /* R */
     _Atomic uint32_t modules_wanted;      /* P: grows after dlopen/dlclose and when a pc had no module */
     _Atomic uint32_t modules_seen;        /* R: the value that the published tables answer */

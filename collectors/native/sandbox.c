@@ -191,9 +191,16 @@ static void stop_ticks(void) {
     for (uint32_t i = 0; i < used && i < SI__SLOT_COUNT; i++) si__timer_stop(si__thread_at(i));
 }
 
+/* In strict mode, reading the processor's counter raises SIGSEGV; so does CLOCK_MONOTONIC, which reads it. */
+static int source_before = SI__CYCLES_NONE;
+static void forbid_clocks(void) {
+    source_before = atomic_exchange(&si__cycle_source_now, SI__CYCLES_NONE);
+}
+
 int si__sandbox_enter(const struct sock_fprog *filter) {
     int saved = errno, before = si__sandboxed();
     const si__thread *self = si__thread_self();
+    if (!filter && self && (before || self->tid == (int32_t)syscall(SYS_gettid))) forbid_clocks();
     if (before || !self || self->tid != (int32_t)syscall(SYS_gettid)) return before; /* not in a vfork child */
     si__sandbox_verdict verdict =
         filter ? si__sandbox_judge(filter) : SI__SANDBOX_NO_SIGNALS; /* reading the clock is fatal */
@@ -207,5 +214,7 @@ int si__sandbox_enter(const struct sock_fprog *filter) {
 }
 
 void si__sandbox_undo(int before) {
+    int none = SI__CYCLES_NONE;
+    atomic_compare_exchange_strong(&si__cycle_source_now, &none, source_before);
     atomic_store(&si__sandbox_now, before);
 }

@@ -132,7 +132,7 @@ typedef struct si__waiting {
     int category;       /* si__wait_category, or SI__WAIT_BY_DESCRIPTOR: ask si__wait_descriptor_category */
     uint32_t sequence;  /* the same at two readings: the same wait */
     int32_t tid;        /* who waits */
-    uint64_t since_ns;  /* CLOCK_MONOTONIC of its start; for input and output up to a clock tick (4 ms) early */
+    uint64_t since_ns;  /* CLOCK_MONOTONIC of its start; two readings may differ by a microsecond */
     uint64_t caller_pc; /* return address in the host's function that called it */
     uint64_t object;    /* address of the lock, or the descriptor; 0: not known */
 } si__waiting;

@@ -38,8 +38,20 @@ static void thread_ends(void) {
 }
 
 void si__waiter_prepare(void) {
-    si__coarse_clock_find();
     si__threads_at_end(thread_ends);
+}
+
+void si__waiter_stop(const si__hook_table *table, int *installed) {
+    if (*installed) si__hook_remove(table);
+    *installed = 0;
+}
+
+void si__waiter_retune(const si__hook_table *table, int *installed) {
+    const si__region *region = si__probe_region();
+    if (si__probe_is_preloaded()) return;
+    int wanted = region && atomic_load_explicit(&region->control.wait_ns, memory_order_relaxed) != 0;
+    if (wanted && !*installed) *installed = si__hook_install(table) == 0;
+    if (!wanted) si__waiter_stop(table, installed);
 }
 
 si__waiter *si__waiter_find(si__region *region) {
@@ -55,33 +67,53 @@ si__waiter *si__waiter_find(si__region *region) {
     self->tallies = si__region_tallies(region, index);
     self->now = si__region_wait(region, index);
     self->resolver = 0;
+    self->before = si__cycle_first;
     atomic_store_explicit(&self->now->call, SI__CALL_NONE, memory_order_relaxed);
     atomic_store_explicit(&self->now->tid, self->tid, memory_order_relaxed);
     self->region = region;
     return self;
 }
 
-void si__waiter_sample(const si__wait *wait, unsigned category, uint64_t ns) {
+/* Nanoseconds of a cycle in the time around a wait that has just ended. Now and then that time begins anew. */
+static double cycle_length_ns(si__waiter *self) {
+    enum { RENEW_NS = 100000000 };
+    int source = atomic_load_explicit(&si__cycle_source_now, memory_order_relaxed);
+    if (source != SI__CYCLES_COUNTER) return 1;
+    si__cycle_moment now = si__cycle_moment_now(SI__CYCLES_COUNTER);
+    double length_ns = si__cycle_length_ns(&self->before, &now);
+    if (length_ns <= 0 || now.ns - self->before.ns > RENEW_NS) self->before = now;
+    return length_ns;
+}
+
+static void record(const si__wait *wait, unsigned category, const si__weight *weight, double length_ns) {
     si__waiter *self = wait->waiter;
-    si__poisson *poisson = &self->poisson[category];
-    uint64_t mean = atomic_load_explicit(&self->region->control.wait_ns, memory_order_relaxed);
+    const si__wait_text text = {atomic_load_explicit(&self->now->sequence, memory_order_relaxed), wait->call};
+    const si__record record = {.type = SI__EVENT_WAIT,
+                               .detail = category,
+                               .count = weight->calls,
+                               .value = (int64_t)((double)weight->quantity * length_ns + 0.5),
+                               .leaf = si__name_get(si__wait_call_name(wait->call), "", 0),
+                               .caller = wait->caller,
+                               .text = &text,
+                               .text_bytes = sizeof text};
+    si__record_here(&record);
+}
+
+void si__waiter_sample(const si__wait *wait, unsigned sampled, unsigned category, uint64_t end) {
+    si__waiter *self = wait->waiter;
+    si__poisson *poisson = &self->poisson[sampled];
+    uint64_t mean_ns = atomic_load_explicit(&self->region->control.wait_ns, memory_order_relaxed);
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    if (mean == 0 || here < self->resolver) return;
-    if (!si__poisson_hit(poisson, ns) || is_own(wait->caller)) return;
+    if (mean_ns == 0 || end <= wait->start) return;
     int saved = errno;
+    if (!is_this_thread(self->tid)) goto done;
+    double length_ns = cycle_length_ns(self);
     si__weight weight;
-    if (is_this_thread(self->tid) && si__poisson_weight(poisson, ns, mean, &weight)) {
-        const si__wait_text text = {atomic_load_explicit(&self->now->sequence, memory_order_relaxed), wait->call};
-        const si__record record = {.type = SI__EVENT_WAIT,
-                                   .detail = category,
-                                   .count = weight.calls,
-                                   .value = weight.quantity,
-                                   .leaf = si__name_get(si__wait_call_name(wait->call), "", 0),
-                                   .caller = wait->caller,
-                                   .text = &text,
-                                   .text_bytes = sizeof text};
-        si__record_here(&record);
-    }
+    if (length_ns > 0 &&
+        si__poisson_weight(poisson, end - wait->start, (uint64_t)((double)mean_ns / length_ns) + 1, &weight) &&
+        here >= self->resolver && !is_own(wait->caller))
+        record(wait, category, &weight, length_ns);
+done:
     errno = saved;
 }
 
@@ -89,14 +121,17 @@ void si__wait_begin(si__wait *wait, si__wait_call call, uint64_t object, const v
     wait->call = call;
     wait->object = object;
     wait->caller = caller;
-    wait->start_ns = 0;
+    wait->start = 0;
     if (!wait->waiter && (!si__probe_is_preloaded() || si__owner_region())) return; /* off, or not observed */
-    wait->start_ns = si__now_ns();
-    if (wait->waiter) si__waiter_publish(wait->waiter, call, wait->start_ns, object, caller);
+    wait->start = si__cycles();
+    if (wait->waiter) si__waiter_publish(wait->waiter, call, wait->start, object, caller);
 }
 
-/* A wait of a process that had no region when it began. */
-static void begin_late(si__wait *wait, unsigned category) {
+/* A wait of a process that had no region when it began, and gets one now if it was long. */
+static void begin_late(si__wait *wait, unsigned category, uint64_t end) {
+    si__cycle_moment now = si__cycle_moment_now(atomic_load_explicit(&si__cycle_source_now, memory_order_relaxed));
+    double length_ns = si__cycle_length_ns(&si__cycle_first, &now);
+    if (end <= wait->start || (double)(end - wait->start) * length_ns < WORTH_A_REGION_NS) return;
     const si__thread *thread = si__thread_self();
     if (thread && !si__sandboxed() && is_this_thread(thread->tid) && si__probe_region_needed())
         wait->waiter = si__waiter_get();
@@ -104,11 +139,12 @@ static void begin_late(si__wait *wait, unsigned category) {
 }
 
 void si__wait_end(si__wait *wait, unsigned category) {
-    if (wait->start_ns == 0) return;
+    if (wait->start == 0) return;
     int saved = errno;
     if (wait->waiter && !si__waiter_unpublish(wait->waiter)) return;
-    uint64_t ns = si__now_ns() - wait->start_ns;
-    if (!wait->waiter && ns >= WORTH_A_REGION_NS) begin_late(wait, category);
-    if (wait->waiter) si__waiter_sample(wait, category, ns);
+    uint64_t end = si__cycles();
+    if (!wait->waiter) begin_late(wait, category, end);
+    if (wait->waiter && si__waiter_hit(wait->waiter, category, end - wait->start))
+        si__waiter_sample(wait, category, category, end);
     errno = saved;
 }

@@ -268,7 +268,7 @@ static void wait_since(uint32_t sequence, uint64_t since_ns) {
     atomic_store(&region->slots_used, 1);
     atomic_store(&now->tid, 4711);
     atomic_store(&now->sequence, sequence);
-    atomic_store(&now->since_ns, since_ns);
+    atomic_store(&now->since, since_ns);
     atomic_store(&now->caller_pc, 0x5000);
     atomic_store(&now->call, since_ns ? SI__CALL_pthread_mutex_lock : SI__CALL_NONE);
 }

@@ -129,7 +129,7 @@ static void write_wait(input *in, si__region *region) {
     si__wait_now *wait = si__region_wait(region, index);
     wait->sequence = byte(in) % 4;
     wait->call = byte(in) == 255 ? (uint32_t)number(in) : byte(in);
-    wait->since_ns = number(in);
+    wait->since = number(in);
     wait->caller_pc = number(in);
     wait->object = number(in);
     wait->tid = (int32_t)number(in);
