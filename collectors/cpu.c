@@ -104,7 +104,8 @@ static uint64_t account(si__region *region, si__thread *thread, const siginfo_t 
     }
     thread->ticks += ticks;
     held = thread->held + ticks;
-    int keep = held <= HELD_TICKS && atomic_load_explicit(&region->modules_seen, memory_order_relaxed) == 0;
+    int keep = held <= HELD_TICKS && atomic_load_explicit(&region->modules_seen, memory_order_relaxed) == 0 &&
+               !atomic_load_explicit(&region->inherits, memory_order_relaxed);
     thread->held = keep ? held : 0;
     int look = thread->ticks % NAME_EVERY_TICKS < ticks;
     atomic_store_explicit(&thread->arming, 0, memory_order_release);

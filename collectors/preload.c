@@ -20,7 +20,8 @@ enum {
     DEFAULT_CALL_NS = 10000000
 };
 
-void si__preload_resolve(void); /* preload_interpose.c */
+void si__preload_resolve(void);     /* preload_interpose.c */
+void si__preload_resolve_end(void); /* preload_end.c */
 
 static pid_t opener; /* the process whose constructor ran; a forked child differs */
 
@@ -47,6 +48,7 @@ __attribute__((constructor)) static void start(void) {
     int saved = errno;
     const char *path = secure_getenv(SI__PROBE_SOCKET_VARIABLE);
     si__preload_resolve();
+    si__preload_resolve_end();
     opener = getpid();
     if (path && si__hello_to(path) == 0) {
         si__probe_options options = {
@@ -58,6 +60,7 @@ __attribute__((constructor)) static void start(void) {
         int later = number_in(getenv(SI__PROBE_MAIN_VARIABLE), opener) != opener;
         int rc = later ? si__probe_open_later(&options) : si__probe_open(&options);
         if (rc != 0) si__hello_say(SI__HELLO_START, SI__HELLO_QUIET, -1, si__probe_reason(), 0);
+        si__probe_settle(); /* what the start of the program has taken */
     }
     errno = saved;
 }

@@ -225,11 +225,25 @@ si__region *si__probe_region_needed(void) {
     return region;
 }
 
-void si__probe_settle(void) {
+/* NULL also in a child of vfork, whose memory says that it is its parent. */
+static si__thread *accountable(void) {
     si__thread *self = si__thread_self();
-    if (self && !si__sandboxed() && atomic_load_explicit(&si__owner_get()->alive, memory_order_relaxed) &&
-        self->tid == (int32_t)syscall(SYS_gettid))
-        si__timer_settle(self);
+    if (!self || si__sandboxed() || !atomic_load_explicit(&si__owner_get()->alive, memory_order_relaxed)) return NULL;
+    return self->tid == (int32_t)syscall(SYS_gettid) ? self : NULL;
+}
+
+void si__probe_settle(void) {
+    int saved = errno;
+    si__thread *self = accountable();
+    if (self) si__timer_settle(self);
+    errno = saved;
+}
+
+void si__probe_leave(void) {
+    int saved = errno;
+    si__thread *self = accountable();
+    if (self) si__timer_leave(self);
+    errno = saved;
 }
 
 si__region *si__probe_region_made(void) {

@@ -47,8 +47,13 @@ si__region *si__probe_region_needed(void);
 /* The region that this process has made, also while the probe is closed; NULL: none. */
 si__region *si__probe_region_made(void);
 
-/* Preload: the process is about to exit. Accounts the main thread's CPU time since its last tick. Host thread. */
+/* Preload: the process is about to exit. Accounts the calling thread's CPU time since its last tick. Does nothing in a
+   child of vfork. Host thread; async-signal-safe. */
 void si__probe_settle(void);
+
+/* Preload: the program is about to be replaced by another one (exec). Accounts what that one will not: see
+   si__timer_leave. As above. */
+void si__probe_leave(void);
 
 int si__probe_is_preloaded(void);
 

@@ -57,7 +57,20 @@ static int make(si__thread *thread) {
     return id;
 }
 
-static void arm(int id, si__thread *thread, uint32_t mhz) {
+/*
+ * Thread CPU time of the first tick at a new rate. A thread that had a rate goes on with its phase: what is left of the
+ * old period, in parts of the new one; a new phase right after a tick would count too much. `starting`: a process
+ * begins, and what it took to get here (fork, exec, the dynamic linker) counts.
+ */
+static uint64_t first_due(const si__thread *thread, uint64_t now, uint64_t period, int starting) {
+    uint64_t before = thread->period_ns;
+    if (before == 0) return (starting && now < period ? 0 : now) + 1 + random_number() % period;
+    uint64_t next = thread->due_ns + thread->ticks * before;
+    if (next <= now) return now + 1;
+    return now + 1 + (uint64_t)((double)(next - now) / (double)before * (double)(period - 1));
+}
+
+static void arm(int id, si__thread *thread, uint32_t mhz, int starting) {
     struct itimerspec spec = {{0, 0}, {0, 0}};
     uint64_t period = 0;
     if (mhz > MHZ_MAX) mhz = MHZ_MAX;
@@ -65,14 +78,16 @@ static void arm(int id, si__thread *thread, uint32_t mhz) {
         period = 1000 * SECOND_NS / mhz;
     else if (keep_slow_tick)
         period = SECOND_NS;
+    if (mhz && period == thread->period_ns) return;
+    if (period) {
+        uint64_t now = cpu_time(thread->tid), due = first_due(thread, now, period, starting);
+        thread->due_ns = due;
+        if (due <= now) due += period; /* the first tick lies before: si__timer_settle records it */
+        spec.it_interval = time_of(period);
+        spec.it_value = time_of(due - now);
+    }
     thread->period_ns = mhz ? period : 0;
     thread->ticks = 0;
-    if (period) {
-        uint64_t first = 1 + random_number() % period;
-        spec.it_interval = time_of(period);
-        spec.it_value = time_of(first);
-        thread->due_ns = cpu_time(thread->tid) + first;
-    }
     syscall(SYS_timer_settime, id, 0, &spec, NULL);
 }
 
@@ -85,8 +100,10 @@ int si__timer_start(si__thread *thread) {
         return id;
     }
     atomic_store_explicit(&thread->arming, 1, memory_order_relaxed);
+    thread->period_ns = 0; /* a timer that was never armed */
     uint32_t generation = atomic_load_explicit(&region->control.generation, memory_order_acquire);
-    arm(id, thread, atomic_load_explicit(&region->control.cpu_mhz, memory_order_relaxed));
+    arm(id, thread, atomic_load_explicit(&region->control.cpu_mhz, memory_order_relaxed),
+        keep_slow_tick && thread->tid == (int32_t)getpid());
     atomic_store_explicit(&thread->slot->cpu_generation, generation, memory_order_relaxed);
     atomic_store_explicit(&thread->slot->timer_id, id, memory_order_release);
     atomic_store_explicit(&thread->arming, 0, memory_order_release);
@@ -107,7 +124,7 @@ void si__timer_follow(si__region *region, si__thread *thread) {
         if (atomic_load_explicit(&thread->slot->cpu_generation, memory_order_relaxed) == generation) return;
         if (atomic_exchange_explicit(&thread->arming, 1, memory_order_acquire)) return;
         int id = atomic_load_explicit(&thread->slot->timer_id, memory_order_acquire);
-        if (id >= 0) arm(id, thread, atomic_load_explicit(&region->control.cpu_mhz, memory_order_relaxed));
+        if (id >= 0) arm(id, thread, atomic_load_explicit(&region->control.cpu_mhz, memory_order_relaxed), 0);
         atomic_store_explicit(&thread->slot->cpu_generation, generation, memory_order_relaxed);
         atomic_store_explicit(&thread->arming, 0, memory_order_release);
     }
@@ -119,7 +136,8 @@ void si__timer_start_pending(void) {
     int id = make(thread);
     if (id < 0) return;
     atomic_store_explicit(&thread->pending_timer, id, memory_order_relaxed);
-    arm(id, thread, default_mhz);
+    thread->period_ns = 0;
+    arm(id, thread, default_mhz, 1);
 }
 
 /* The function that the thread was started with, or the program's entry. */
@@ -158,4 +176,9 @@ void si__timer_settle(si__thread *thread) {
         record_late(thread, held, period, thread->held_pc, SI__EVENT_LATE | SI__STACK_TRUNCATED);
     else if (held)
         record_late(thread, held, period, start_of(thread), SI__EVENT_LATE);
+}
+
+void si__timer_leave(si__thread *thread) {
+    uint64_t period = thread->period_ns;
+    if (period && cpu_time(thread->tid) >= period) si__timer_settle(thread);
 }

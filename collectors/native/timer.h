@@ -27,6 +27,13 @@ void si__timer_start_pending(void);
  */
 void si__timer_settle(si__thread *thread);
 
+/*
+ * An exec keeps the thread's CPU clock but not its timer. When the clock has run for less than a period, the program
+ * that follows counts from the clock's zero, as every process does at its start, so nothing is settled here: what fork
+ * and exec cost is then in one sample out of many such processes. Else as si__timer_settle. On the thread itself.
+ */
+void si__timer_leave(si__thread *thread);
+
 /* Rate until the runtime says another one, and whether timers that are off keep a slow tick. Before any timer starts.
  */
 void si__timer_defaults(uint32_t cpu_mhz, int slow_tick);

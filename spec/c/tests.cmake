@@ -50,6 +50,8 @@ si_test(embed_test c libsi PkgConfig::UV ${LUAJIT_LIBRARIES})
 if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs without sanitizers
   si_test(run_test c)
   add_dependencies(run_test si si_probe)
+  si_test(short_process_test c)
+  add_dependencies(short_process_test si si_probe)
   si_test(install_test c)
   si_test(accuracy_test c si_runtime m)
   target_sources(accuracy_test PRIVATE ${CMAKE_SOURCE_DIR}/bench/accuracy_program.c ${CMAKE_SOURCE_DIR}/bench/accuracy_files.c
