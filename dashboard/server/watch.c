@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "record.h"
 #include "watch_feed.h"
+#include "watch_sites.h"
 
 #define APPS 500
 #define FEED_MS 5000
@@ -34,6 +35,7 @@ typedef struct watched { /* script NULL: nobody, the application was removed */
     int changed;    /* its state is to be written */
     char file[200]; /* of its history */
     int64_t fed_to_ms, saved_ms, published_ms;
+    si__watch_sites sites;
     uint32_t published; /* what people were told of the rules, as a checksum */
 } watched;
 
@@ -180,6 +182,7 @@ static void on_log(void *arg, int level, const char *message) {
 }
 
 static void clear_watched(watched *w) {
+    si__watch_sites_clear(&w->sites);
     si__script_free(w->script);
     si__history_free(w->history);
     w->script = NULL;
@@ -321,6 +324,7 @@ static void catch_up(si__watch *watch, int64_t now_ms) {
             if (si__clock_monotonic_ns() > until_ns) return;
             si__watch_feed_minute(&f, w->fed_to_ms);
         }
+        si__watch_sites_feed(&f, &w->sites, ready, now_ms, until_ns);
     }
 }
 

@@ -96,8 +96,7 @@ static void feed_metrics(const si__watch_feed *feed, int64_t from_ms) {
     end_name(&a);
 }
 
-/* A profile's total in the unit that rules have at the agent too: docs/rules.md lists them. */
-static double profile_value(int type, double total, double duration_ns, double core_ns, double profiles) {
+double si__watch_profile_value(int type, double total, double duration_ns, double core_ns, double profiles) {
     double seconds = duration_ns / 1e9;
     if (type == SI__PROFILE_CPU) return total / core_ns * 100;
     if (type == SI__PROFILE_HEAP) return total / profiles;
@@ -105,6 +104,7 @@ static double profile_value(int type, double total, double duration_ns, double c
     return total / (seconds * 1e6);
 }
 
+/* A profile tells of each minute that it overlaps: sources that report every two minutes are in every sum. */
 static void feed_profiles(const si__watch_feed *feed, int64_t from_ms) {
     si__db *db = &feed->reader->db;
     across a = {.feed = feed, .kind = SI__SERIES_PROFILE, .time_ms = from_ms + SI__WATCH_MINUTE_MS};
@@ -113,13 +113,13 @@ static void feed_profiles(const si__watch_feed *feed, int64_t from_ms) {
         sqlite3_stmt *read = si__db_prepare(
             db, "SELECT source.host,profile.source,sum(total),sum(duration_ns),sum(duration_ns*cores),count(*)"
                 " FROM profile JOIN source ON source.id=profile.source WHERE profile.app=?1 AND type=?2"
-                " AND start_ms/600000 BETWEEN ?3/600000 AND ?4/600000 AND start_ms>=?3 AND start_ms<?4"
-                " AND trigger='cadence' GROUP BY profile.source LIMIT ?5");
+                " AND start_ms/600000 BETWEEN (?3-600000)/600000 AND ?4/600000 AND start_ms<?4"
+                " AND start_ms+max(duration_ns/1000000,1)>?3 AND trigger='cadence' GROUP BY profile.source LIMIT ?5");
         si__db_bind(read, "isiii", feed->app, name, from_ms, a.time_ms, (int64_t)ROWS);
         while (si__db_step(db, read) == 1)
             add_source(&a, name, si__db_text(read, 0), sqlite3_column_int64(read, 1),
-                       profile_value(type, sqlite3_column_double(read, 2), sqlite3_column_double(read, 3),
-                                     sqlite3_column_double(read, 4), sqlite3_column_double(read, 5)));
+                       si__watch_profile_value(type, sqlite3_column_double(read, 2), sqlite3_column_double(read, 3),
+                                               sqlite3_column_double(read, 4), sqlite3_column_double(read, 5)));
     }
     end_name(&a);
 }

@@ -3,7 +3,8 @@
  * store into the application's history. Alerting thread.
  *
  * Metrics and profile totals: "NAME/HOST/SOURCE" for each source, "NAME" for their average, "NAME/sum" for their sum.
- * Segments (percentiles of all calls together) and error groups: of the whole application. Units as at the agent.
+ * Call sites are in watch_sites.h. Segments (percentiles of all calls together) and error groups: of the whole
+ * application. Units as at the agent.
  */
 #ifndef SI_SERVER_WATCH_FEED_H
 #define SI_SERVER_WATCH_FEED_H
@@ -27,6 +28,10 @@ int64_t si__watch_feed_ready(const si__watch_feed *feed, int64_t now_ms);
 /* Where to go on: after the last minute in the history, or where the application's data of the last 24 h begins. A
    whole minute. */
 int64_t si__watch_feed_begin(const si__watch_feed *feed, int64_t now_ms);
+
+/* What profiles of one source say together, in the unit that rules have at the agent (docs/rules.md lists them): of
+   their total, their duration, the same times the cores, and how many they are. */
+double si__watch_profile_value(int type, double total, double duration_ns, double core_ns, double profiles);
 
 /* The minute from from_ms on. Minutes must come in order. */
 void si__watch_feed_minute(const si__watch_feed *feed, int64_t from_ms);

@@ -134,6 +134,9 @@ typedef struct si__rule_info {                          /* texts borrowed until 
 /* The rules in force, in the order of files and lines. 0, or SI_ENOTFOUND: there is no rule of this number. */
 int si__script_rule(const si__script *script, size_t number, si__rule_info *out);
 
+/* Whether a rule that is evaluated here asks for the call sites of this type of profile, by itself or as what grew. */
+int si__script_wants_callsites(const si__script *script, const char *type);
+
 /* `si rules explain NAME`: what the rule sees now, line by line: each series it is about (at most 20), what every
  * method call in `when` and `clear` gave, and what follows. Changes nothing. 0, SI_ENOTFOUND or SI_ESTATE. */
 int si__script_explain(si__script *script, const char *rule, int64_t now_ms, void (*print)(void *arg, const char *line),

@@ -199,6 +199,64 @@ static void a_saved_file_counts_at_once_and_a_broken_one_not_at_all(void **state
     dashboard_remove(&w.d);
 }
 
+/* ---- Call sites ---- */
+
+/* A heap profile of two minutes in which "fill_cache" holds `cache` bytes, by way of an allocator, and "steady" 32 MiB.
+ */
+static void add_heap(si__report *report, int64_t start_ms, int64_t cache) {
+    si__report_profile *heap = made_profile(report, "heap", start_ms, 1, 1, 1);
+    heap->duration_ns = 120000000000;
+    si__calltree *tree = heap->tree;
+    uint32_t at = si__calltree_child(tree, 0, si__calltree_frame(tree, "serve", "serve.c", 3, "shop"));
+    uint32_t fill = si__calltree_child(tree, at, si__calltree_frame(tree, "fill_cache", "cache.c", 7, "shop"));
+    uint32_t leaf = si__calltree_child(tree, fill, si__calltree_frame(tree, "operator new", "", 0, "libstdc++.so.6"));
+    uint32_t steady = si__calltree_child(tree, at, si__calltree_frame(tree, "steady", "serve.c", 9, "shop"));
+    si__calltree_add(tree, leaf, cache, 10);
+    si__calltree_add(tree, steady, 32 << 20, 10);
+}
+
+/* Twenty minutes of two sources: one whose cache stays at 8 MiB, one whose grows by 10 MiB every two minutes. */
+static void send_growth(world *w) {
+    int64_t begin = (unix_ms() - 1500000) / 60000 * 60000;
+    for (unsigned i = 0; i < 11; i++)
+        for (unsigned agent = 1; agent <= 2; agent++) {
+            made m = {.agent = agent,
+                      .host = agent == 1 ? "host-1" : "host-2",
+                      .sequence = i + 1,
+                      .start_ms = begin + i * 120000,
+                      .end_ms = begin + (i + 1) * 120000};
+            si__report *report = made_report(&m);
+            add_heap(report, m.start_ms, agent == 1 ? 8 << 20 : (int64_t)(10 << 20) * (i + 1));
+            send_report(w, report);
+        }
+}
+
+static void call_sites_of_all_sources_are_watched(void **state) {
+    world w;
+    char text[2000];
+    (void)state;
+    make(&w, "route { to = {} }\n", "{\"channels\":{}}");
+    send_growth(&w);
+    snprintf(text, sizeof text, /* a rule that comes later finds what was before */
+             RULE "over = callsites { profile = \"heap\", min = \"1MiB\" }, no_data_after = \"1h\",\n"
+                  "  when = function(s) return s:theil_sen(\"1h\").slope_per_hour > 100 * 2^20, s:last() end,\n"
+                  "  summary = function(s) return (\"%%.0f MiB\"):format(s:max(\"1h\") / 2^20) end }\n" RULE
+                  "over = profiles { \"heap\" }, no_data_after = \"1h\",\n"
+                  "  when = function(p) return #p:top_growth(3) > 0 end,\n"
+                  "  attach = function(p) return p:top_growth(3) end }\n",
+             "leaks", "grown");
+    put_file(w.rules, "growth.lua", text);
+    wait_answer(&w, ALERTS_PATH, "\"rule\":\"leaks\",\"subject\":\"fill_cache (shop)\"");
+    wait_answer(&w, ALERTS_PATH, "\"rule\":\"grown\"");
+    wait_answer(&w, ALERTS_PATH, "fill_cache (shop): ");
+    reply r = person_ask(&w.admin, "GET", ALERTS_PATH, NULL);
+    assert_non_null(strstr(r.body, "\"summary\":\"59 MiB\"")); /* of 8 and 110: the average */
+    assert_null(strstr(r.body, "steady"));
+    assert_null(strstr(r.body, "operator new")); /* allocates for others */
+    reply_free(&r);
+    dashboard_remove(&w.d);
+}
+
 /* ---- Channels ---- */
 
 static void wait_requests(http_server *server, unsigned count) {
@@ -269,6 +327,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_see_all_sources_and_remember),
         cmocka_unit_test(a_saved_file_counts_at_once_and_a_broken_one_not_at_all),
+        cmocka_unit_test(call_sites_of_all_sources_are_watched),
         cmocka_unit_test(each_channel_of_a_name_is_told_once_over_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
