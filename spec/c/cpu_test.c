@@ -144,13 +144,14 @@ static void rates_change_while_threads_run(void **state) {
     sample_at(1000);
     burn(100000000);
     si__drain_events(drain, add, &got);
-    assert_in_range(got.ticks, 80, 120);
+    assert_in_range(got.ticks, 70, 130);
     assert_int_equal(got.value_ns, got.ticks * 1000000);
     tally slow = {0};
     si__region_set_cpu_mhz(region, 50000); /* nobody tells the thread: its next tick does */
     burn(400000000);
     si__drain_events(drain, add, &slow);
-    assert_in_range(slow.ticks, 17, 30);
+    assert_in_range(slow.events, 10, 50); /* 20; one at the old rate may stand for many, late ticks */
+    assert_in_range(slow.value_ns / 1000000, 340, 460);
 }
 
 static void closed_means_no_ticks(void **state) {

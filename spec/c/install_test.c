@@ -77,7 +77,7 @@ static void by_cmake(void **state) {
     (void)state;
     write_file("CMakeLists.txt", "cmake_minimum_required(VERSION 3.20)\nproject(app C)\nfind_package(si REQUIRED)\n"
                                  "add_executable(app app.c)\ntarget_link_libraries(app PRIVATE si::si)\n");
-    assert_int_equal(shell("cmake -S . -B b -DCMAKE_PREFIX_PATH=%s/usr && cmake --build b && b/app", dir), 0);
+    assert_int_equal(shell("cmake -S . -B b -G Ninja -DCMAKE_PREFIX_PATH=%s/usr && cmake --build b && b/app", dir), 0);
 }
 
 static void lua_requires_it(void **state) {

