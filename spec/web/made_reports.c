@@ -132,13 +132,29 @@ static si__report_segment *add_segment(made *m, si__report *report, const char *
     return segment;
 }
 
-/* Where the time of a handler's calls went. */
-static si__calltree *waiting_tree(void) {
+/* Of the calls of one function: most took `usual_ns`, one in ten three times as long; each sample stands for as many.
+ */
+static void durations(si__calltree *tree, const char *function, uint64_t usual_ns, unsigned samples, unsigned each) {
+    si__sketch *sketch = si__sketch_new();
+    for (unsigned i = 0; sketch && i < samples; i++)
+        if (si__sketch_add(sketch, i % 10 == 9 ? 3 * usual_ns : usual_ns, each)) exit(3);
+    for (uint32_t i = 1; i < si__calltree_node_count(tree); i++)
+        if (!strcmp(si__calltree_frame_at(tree, si__calltree_node_at(tree, i)->frame)->function, function) &&
+            si__calltree_spread_add(tree, i, sketch, samples))
+            exit(3);
+    si__sketch_free(sketch);
+}
+
+/* Where the time of a handler's calls went. How long the rare ones took is known of the last minute only. */
+static si__calltree *waiting_tree(int64_t minute) {
     si__calltree *tree = si__calltree_new();
     if (!tree) exit(3);
     path(tree, "route_search", "recv", "libc.so.6", 9000000000, 150);
     path(tree, "route_search", "sqlite3_step", "libsqlite3.so.0", 5000000000, 90);
     path(tree, XSS, "nanosleep", "libc.so.6", 300000000, 4);
+    durations(tree, "recv", 50000000, 75, 2);
+    durations(tree, "sqlite3_step", 40000000, 90, 1);
+    if (minute == 0) durations(tree, "nanosleep", 75000000, 4, 1);
     return tree;
 }
 
@@ -257,9 +273,9 @@ static int make_report(made *m, int64_t minute) {
     add_profile("cpu", "ns", make_tree(m), report);
     add_other_profiles(m, report, minute);
     add_segment(m, report, "checkout", "segment", 40000000);
-    add_segment(m, report, "GET /search", "http_handler", 90000000)->tree = waiting_tree();
+    add_segment(m, report, "GET /search", "http_handler", 90000000)->tree = waiting_tree(minute);
     add_segment(m, report, "GET " XSS, "http_handler", 9000000);
-    add_segment(m, report, "GET http://prices.internal/", "http_client", 30000000)->tree = waiting_tree();
+    add_segment(m, report, "GET http://prices.internal/", "http_client", 30000000)->tree = waiting_tree(minute);
     add_segment(m, report, "SELECT FROM orders", "sql", 7000000);
     add_segment(m, report, XSS, "segment", 3000000);
     add_error(report, "payment refused", "card declined by gateway (code 51)", 3);

@@ -204,6 +204,32 @@ describe('profiles', () => {
     assert.match(await grid.locator('.trow', {hasText: 'route_search'}).first().textContent(), /97\.9 %/); // 14 s of 14.3 s
   });
 
+  it('every call path has its calls and percentiles, and says when they are too few', async () => {
+    await open(APP + 'bottlenecks/http_handler?name=GET+%2Fsearch', 'GET /search');
+    const grid = page.getByRole('treegrid', {name: 'Where GET /search waits'});
+    const cells = async (text) => {
+      const row = grid.locator('.trow', {hasText: text}).first();
+      await row.waitFor();
+      return row.getByRole('gridcell').allTextContents();
+    };
+    assert.deepEqual(await grid.getByRole('columnheader').allTextContents(), ['Call', 'Share', 'Time', 'Calls', 'p50', 'p95', 'p99']);
+    const within = (text, ms) => assert.ok(Math.abs(parseFloat(text) / ms - 1) < 0.012 && text.endsWith(' ms'), `${text} for ${ms} ms`);
+    const recv = await cells('recv');
+    within(recv[4], 50);
+    within(recv[5], 150);
+    const search = await cells('route_search'); // all of recv and of sqlite3_step: 9 in 10 took 50 or 40 ms, 1 in 16 150 ms
+    within(search[5], 150);
+    within(search[4], 50);
+    await grid.focus();
+    await page.keyboard.press('Home');
+    await page.keyboard.press('*');
+    const few = await cells('nanosleep');
+    assert.match(few[5], /^≈ /);
+    const title = await grid.locator('.trow', {hasText: 'nanosleep'}).first().getByRole('gridcell').nth(5).locator('span').getAttribute('title');
+    assert.match(title, /samples; too few: a p95 takes 20 samples, .*; of [0-9.]+ % of the calls/);
+    assert.match(await grid.locator('.trow').first().getByRole('gridcell').nth(3).locator('span').getAttribute('title'), /^Counted exactly$/);
+  });
+
   it('a call leads to a rule that the agent would load', async () => {
     await open(APP + 'profiles/cpu', 'price_rank');
     await page.locator('.trow .fn', {hasText: 'price_rank'}).first().click();

@@ -81,6 +81,9 @@ export type Frame = [fn: string, file: string, line: number, module: string];
 /** parent (-1 for the root), frame, self, samples, self in the base profile (diff only) */
 export type TreeNode = [parent: number, frame: number, self: number, samples: number, base?: number];
 
+/** How long the calls of a node and of all below it took, in ns; from so many samples, which stand for so many calls. */
+export type Percentiles = [p50: number, p95: number, p99: number, samples: number, calls: number];
+
 export interface ProfileTree {
   type: string;
   unit: string;
@@ -94,6 +97,7 @@ export interface ProfileTree {
   context?: Record<string, unknown>;
   frames: Frame[];
   nodes: TreeNode[];
+  percentiles?: (Percentiles | null)[]; // of each node; bottlenecks alone
   hidden?: {nodes: number; value: number};
   before?: {profiles: number; total: number; duration_ms: number};
   trend?: Record<string, Point[]>;

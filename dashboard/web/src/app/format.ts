@@ -2,7 +2,7 @@
 
 import {zone} from './zone';
 
-const DASH = '–';
+export const DASH = '–';
 
 function digits(value: number): string {
   const size = Math.abs(value);

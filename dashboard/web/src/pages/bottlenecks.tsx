@@ -56,11 +56,11 @@ function Tree({call}: {call: Call}) {
   const r = range.value;
   const of = useData<ProfileTree>(call.tree ? '/bottlenecks/tree' : null, {...here, kind: call.kind, name: call.name, from: r.from, to: r.to, src: param('src')}, `bottleneck tree ${here.app} ${here.env} ${call.kind} ${call.name} ${param('src')}`);
   const tree = useMemo(() => of.data ? buildTree(of.data, param('names') !== 'full') : null, [of.data]);
-  const measure = useMemo(() => of.data ? {...measureOf(of.data), counted: 'samples'} : null, [of.data]);
+  const measure = useMemo(() => of.data ? measureOf(of.data) : null, [of.data]);
   if (!call.tree) return <div class="body"><p class="muted small">No call tree: agents send stacks of calls that blocked long enough to be sampled.</p></div>;
   if (of.error?.code === 'no_tree') return <div class="body"><p class="muted small">No stack of this call was sampled in this range.</p></div>;
   return <Loaded of={of}>{() => tree && measure && tree.size > 1
-    ? <TreeGrid tree={tree} measure={measure} label={`Where ${call.name} waits`} query={param('stack')} compact="callees" />
+    ? <TreeGrid tree={tree} measure={measure} percentiles={of.data?.percentiles} label={`Where ${call.name} waits`} query={param('stack')} compact="calls" />
     : <div class="body"><p class="muted small">No stack of this call was sampled in this range.</p></div>}</Loaded>;
 }
 
@@ -117,7 +117,8 @@ export function Bottlenecks() {
           {list.length === 0 && <p class="muted">No call matches.</p>}
           {chosen && <>
             <Charts call={chosen} marks={marks} />
-            <Panel flush title={<>Where the time goes <span class="muted small">call tree of {chosen.name}</span></>} actions={chosen.errors > 0 ? <Pill tone="bad">{plural(chosen.errors, 'error')}</Pill> : undefined}><Tree key={`${chosen.kind}\n${chosen.name}`} call={chosen} /></Panel>
+            <Panel flush title={<>Where the time goes <span class="muted small">call tree of {chosen.name}</span></>} actions={chosen.errors > 0 ? <Pill tone="bad">{plural(chosen.errors, 'error')}</Pill> : undefined}
+              footer={chosen.tree ? <>Of the first row everything is exact. Below it, stacks are sampled by time: short calls rarely, and then they stand for many. The percentiles of a path are those of its own calls and all below it.</> : undefined}><Tree key={`${chosen.kind}\n${chosen.name}`} call={chosen} /></Panel>
           </>}
         </>;
       }}</Loaded>

@@ -2,13 +2,14 @@
 // The grid has the focus and names the active row (aria-activedescendant); rows are found again by the key of their path, so
 // what is open stays open when newer data arrives.
 import {useEffect, useId, useMemo, useRef, useState} from 'preact/hooks';
-import type {Point} from '../api/types';
+import type {Percentiles, Point} from '../api/types';
 import {change, count, percent} from '../app/format';
 import {Spark} from '../charts/spark';
 import {Icon} from '../components/icon';
 import {type CallTree, childrenOf, frameOf, isNoise, nameOf, search as searchTree} from './call_tree';
 import type {Measure} from './measure';
 import {kindOf, place} from './names';
+import {Calls, Percentile} from './path_percentiles';
 
 const ROW = 26;
 const OVERSCAN = 10;
@@ -23,8 +24,10 @@ export interface TreeGridProps {
   /** How shares went in the 24 h before: of the top calls as lines; of all others their share of `trendWhole`, the total then. */
   trend?: Record<string, Point[]> | undefined;
   trendWhole?: number;
-  /** Fewer columns. 'callers': the tree reads upwards, where nothing has a share of its own. */
-  compact?: 'callers' | 'callees';
+  /** Other columns. 'callers': the tree reads upwards, where nothing has a share of its own. 'calls': of named calls. */
+  compact?: 'callers' | 'callees' | 'calls';
+  /** Of the answer's nodes, for 'calls'. */
+  percentiles?: (Percentiles | null)[] | undefined;
   onSelect?: (node: number) => void;
   onFlame?: (node: number) => void;
 }
@@ -129,6 +132,7 @@ function Row(props: RowProps) {
   const hasChildren = tree.childCount[node]! > 0;
   const where = node === 0 && tree.rootFrame < 0 ? '' : place(frame);
   const base = tree.base[node]! * measure.baseScale;
+  const percentiles = props.percentiles?.[tree.origin[node]!];
   return (
     <div class="trow" role="row" id={`${props.prefix}-${node}`} aria-level={tree.depth[node]! + 1} aria-rowindex={index + 2} aria-selected={active}
       {...(hasChildren ? {'aria-expanded': open} : {})} style={{transform: `translateY(${index * ROW}px)`}}
@@ -143,7 +147,13 @@ function Row(props: RowProps) {
         {where && <span class="where" title={`${frame[1]}${frame[2] > 0 ? ':' + String(frame[2]) : ''} in ${frame[3]}`}>{where}</span>}
       </div>
       <div role="gridcell"><Share total={total / whole} self={self / whole} /></div>
-      {props.compact ? <>
+      {props.compact === 'calls' ? <>
+        <div role="gridcell" class="num opt">{measure.amount(total)}</div>
+        <div role="gridcell" class="num opt"><Calls of={percentiles} calls={tree.samples[node]!} whole={node === 0} /></div>
+        <div role="gridcell" class="num opt"><Percentile of={percentiles} which={0} calls={tree.samples[node]!} whole={node === 0} /></div>
+        <div role="gridcell" class="num"><Percentile of={percentiles} which={1} calls={tree.samples[node]!} whole={node === 0} /></div>
+        <div role="gridcell" class="num opt"><Percentile of={percentiles} which={2} calls={tree.samples[node]!} whole={node === 0} /></div>
+      </> : props.compact ? <>
         {props.compact === 'callees' && <div role="gridcell" class="num opt">{percent(self / whole)}</div>}
         <div role="gridcell" class="num opt">{measure.rate(total)}</div>
         <div role="gridcell" class="num opt">{measure.amount(total)}</div>
@@ -167,13 +177,19 @@ function Row(props: RowProps) {
   );
 }
 
-function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compact: 'callers' | 'callees' | undefined}) {
+function Head({diff, measure, compact}: {diff: boolean; measure: Measure; compact: TreeGridProps['compact']}) {
   const column = (text: string, title: string, className = 'num opt') => <div role="columnheader" class={className} title={title}>{text}</div>;
   return (
     <div class="head" role="row" aria-rowindex={1}>
       {column('Call', 'Function, where it is, and the library it belongs to', '')}
       {column('Share', 'Of this profile: the call with all it calls; the darker part is the call itself', '')}
-      {compact ? <>
+      {compact === 'calls' ? <>
+        {column('Time', 'Time in the calls of this path, all together')}
+        {column('Calls', 'How many calls came this way: estimated from the sampled stacks, of the first row exact')}
+        {column('p50', 'Half of the calls took at most this')}
+        {column('p95', '95 % of the calls took at most this; ≈ where the samples are too few to say', 'num')}
+        {column('p99', '99 % of the calls took at most this')}
+      </> : compact ? <>
         {compact === 'callees' && column('Self', 'Share of the call itself, without what it calls')}
         {column(measure.rateTitle, measure.rateHelp)}
         {column('Total', 'Amount in the call and what it calls')}
