@@ -1,5 +1,5 @@
 // Bottlenecks of one kind: HTTP handlers, HTTP clients or databases. Which calls take the most time, how their percentiles went, and
-// the call tree that says where the time of the chosen one goes.
+// the call tree that says where the time of the chosen one goes, with the percentiles of every path.
 import {useMemo, useState} from 'preact/hooks';
 import type {Annotation, Bottlenecks as Answer, Call, ProfileTree} from '../api/types';
 import {count, inUnit, milliseconds, percent, plural} from '../app/format';
