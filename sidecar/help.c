@@ -68,13 +68,17 @@ static const char rules_help[] =
     "      --state DIR       where the program's agent keeps its state: recorded history and alerts\n"
     "                        (default: SI_STATE_DIR)\n"
     "      --history FILE    recorded history from a file, in place of the one in --state\n"
+    "      --dashboard URL   replay, explain: what a dashboard has of an application, in place of --state; the "
+    "average\n"
+    "                        of its sources, or --source N for one of them\n"
+    "      --key-file FILE   file with a reading key of that dashboard (default: SI_READING_KEY)\n"
     "      --last TIME       replay this much, such as 12h or 7d (default: 24h; at most 7d are kept)\n"
     "      --rule NAME       replay: show this rule alone\n"
     "      --at PLACE        the rules of the agent (default) or of the dashboard\n"
     "      --channels FILE   send-test: where destinations are (default: SI_CHANNELS_FILE)\n"
-    "      --ca-file FILE    send-test: certificates to verify servers with\n"
+    "      --ca-file FILE    certificates to verify servers with\n"
     "      --app NAME, --env NAME, --host NAME\n"
-    "                        labels of alerts\n"
+    "                        labels of alerts; of a dashboard, whose history (default: the key's)\n"
     "  -h, --help            this text\n";
 
 void si__help_print(const char *subcommand) {

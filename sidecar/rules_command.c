@@ -1,6 +1,6 @@
 /*
  * `si rules`: check, list, explain, replay, route, send-test. Nothing of a running program is touched: what it has
- * recorded is read from its state directory.
+ * recorded is read from its state directory, or asked of a dashboard.
  */
 #include <dirent.h>
 #include <errno.h>

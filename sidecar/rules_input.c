@@ -26,7 +26,10 @@ enum {
     OPT_APP,
     OPT_ENV,
     OPT_HOST,
-    OPT_CA
+    OPT_CA,
+    OPT_DASHBOARD,
+    OPT_KEY_FILE,
+    OPT_SOURCE
 };
 
 static const struct option options[] = {{"rules", required_argument, NULL, OPT_RULES},
@@ -37,6 +40,9 @@ static const struct option options[] = {{"rules", required_argument, NULL, OPT_R
                                         {"rule", required_argument, NULL, OPT_RULE},
                                         {"channels", required_argument, NULL, OPT_CHANNELS},
                                         {"ca-file", required_argument, NULL, OPT_CA},
+                                        {"dashboard", required_argument, NULL, OPT_DASHBOARD},
+                                        {"key-file", required_argument, NULL, OPT_KEY_FILE},
+                                        {"source", required_argument, NULL, OPT_SOURCE},
                                         {"app", required_argument, NULL, OPT_APP},
                                         {"env", required_argument, NULL, OPT_ENV},
                                         {"host", required_argument, NULL, OPT_HOST},
@@ -75,6 +81,15 @@ static int take(si__rules_input *in, int option, const char *value) {
         return 0;
     case OPT_CHANNELS:
         in->options.channels_file = value;
+        return 0;
+    case OPT_DASHBOARD:
+        in->dashboard = value;
+        return 0;
+    case OPT_KEY_FILE:
+        in->key_file = value;
+        return 0;
+    case OPT_SOURCE:
+        in->source = value;
         return 0;
     case OPT_CA:
         in->options.ca_file = value;
@@ -132,6 +147,14 @@ static void find_now(si__rules_input *in) {
     if (in->now_ms <= 0) in->now_ms = (int64_t)time(NULL) * 1000;
 }
 
+/* The rules say what to ask for. */
+static int from_dashboard(si__rules_input *in) {
+    int status = si__rules_load(in);
+    if (!status) status = si__rules_ask_dashboard(in);
+    if (!status) find_now(in);
+    return status;
+}
+
 int si__rules_history(si__rules_input *in, int required) {
     char path[4096];
     in->recorded = si__history_new();
@@ -139,11 +162,12 @@ int si__rules_history(si__rules_input *in, int required) {
         fprintf(stderr, "si rules: out of memory\n");
         return 1;
     }
+    if (in->dashboard && required) return from_dashboard(in);
     if (!in->history && !in->options.state_dir) {
         find_now(in);
         if (!required) return 0;
-        fprintf(stderr, "si rules: no history: give --state DIR (where the program's agent keeps its state) or "
-                        "--history FILE\n");
+        fprintf(stderr, "si rules: no history: give --state DIR (where the program's agent keeps its state), "
+                        "--dashboard URL or --history FILE\n");
         return 2;
     }
     snprintf(path, sizeof path, "%s%s", in->history ? in->history : in->options.state_dir,
@@ -173,7 +197,7 @@ static void on_log(void *arg, int level, const char *message) {
 static void load_alerts(si__rules_input *in) {
     char path[4096], *text = NULL;
     size_t length = 0;
-    if (!in->options.state_dir) return;
+    if (!in->options.state_dir || in->dashboard) return;
     snprintf(path, sizeof path, "%s/alerts.json", in->options.state_dir);
     if (si__read_file(path, &text, &length) == 0 && si__script_state_load(in->script, text, length, in->now_ms) != 0)
         fprintf(stderr, "si rules: %s is damaged: no alert is known\n", path);
@@ -182,6 +206,7 @@ static void load_alerts(si__rules_input *in) {
 
 int si__rules_load(si__rules_input *in) {
     char error[8192];
+    if (in->script) return 0;
     const si__script_env env = {.history = in->recorded,
                                 .app = in->options.app_name,
                                 .environment = in->options.app_environment,

@@ -11,6 +11,9 @@
 typedef struct si__rules_input {
     si_options options;    /* rules_dir, state_dir, channels_file, names: from the environment, then the options */
     const char *history;   /* a file in place of state_dir's; NULL: none given */
+    const char *dashboard; /* its URL, to be asked for history in place of a file; NULL: none */
+    const char *key_file;  /* then: file with a reading key; NULL: SI_READING_KEY */
+    const char *source;    /* then: of this source alone; NULL: of all */
     int64_t last_ms;       /* --last; 0: not given */
     int at_dashboard;      /* --at dashboard */
     const char *only_rule; /* --rule; NULL: all */
@@ -32,6 +35,10 @@ int si__rules_history(si__rules_input *in, int required);
 /* Loads rules over in->recorded into in->script, with the alert states of the state directory; nothing is evaluated,
    and nobody is told of anything. 0 or an exit code. */
 int si__rules_load(si__rules_input *in);
+
+/* rules_dashboard.c: the same history from in->dashboard, into in->recorded, for what the loaded rules ask. 0 or an
+   exit code. */
+int si__rules_ask_dashboard(si__rules_input *in);
 
 int si__rules_replay(si__rules_input *in);    /* rules_replay.c; exit code */
 int si__rules_send_test(si__rules_input *in); /* rules_send.c; exit code */

@@ -251,7 +251,8 @@ int si__rules_replay(si__rules_input *in) {
         return 1;
     }
     for (size_t i = 0; i < p->line_count; i++) paint(p, &p->lines[i], p->to_ms);
-    printf("%s to %s, %zu series\n\n", when(p->from_ms, from), when(p->to_ms, to), si__history_count(in->recorded));
+    printf("%s to %s, %zu series%s\n\n", when(p->from_ms, from), when(p->to_ms, to), si__history_count(in->recorded),
+           in->dashboard && !in->source && !in->at_dashboard ? ", averages of all sources" : "");
     if (p->row_count)
         print_table(p);
     else

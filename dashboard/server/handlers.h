@@ -85,6 +85,7 @@ void si__handle_silence_make(si__request *request);
 void si__handle_silence_end(si__request *request);
 
 void si__handle_annotations(si__request *request); /* handle_annotations.c */
+void si__handle_history(si__request *request);     /* handle_history.c */
 void si__handle_annotation_make(si__request *request);
 void si__handle_annotation_delete(si__request *request);
 

@@ -74,6 +74,7 @@ static const si__route routes[] = {
     {"POST", "/api/v1/silences", SI__ROLE_EDITOR, JSON_BODY, si__handle_silence_make, 0},
     {"DELETE", "/api/v1/silences/:id", SI__ROLE_EDITOR, 0, si__handle_silence_end, 0},
     {"GET", "/api/v1/rules", SI__ROLE_VIEWER, 0, si__handle_rules, 1},
+    {"GET", "/api/v1/history", SI__ROLE_VIEWER, 0, si__handle_history, 1},
     {"GET", "/api/v1/annotations", SI__ROLE_VIEWER, 0, si__handle_annotations, 1},
     {"POST", "/api/v1/annotations", SI__ROLE_DEPLOYER, JSON_BODY, si__handle_annotation_make, 0},
     {"DELETE", "/api/v1/annotations/:id", SI__ROLE_EDITOR, 0, si__handle_annotation_delete, 0},

@@ -120,7 +120,8 @@ static void load_history(watched *w, const char *name, const char *environment, 
         if (si__history_load(w->history, w->file) == SI_EFORMAT)
             unlink(w->file); /* damaged: made anew from the store */
     }
-    const si__watch_feed f = {w->watch->options.reader, w->app, w->history, w->script};
+    const si__watch_feed f = {
+        .reader = w->watch->options.reader, .app = w->app, .history = w->history, .script = w->script};
     w->fed_to_ms = si__watch_feed_begin(&f, now_ms);
 }
 
@@ -317,7 +318,8 @@ static void catch_up(si__watch *watch, int64_t now_ms) {
     for (size_t i = 0; i < watch->count; i++) {
         watched *w = &watch->apps[watch->turn++ % watch->count];
         if (!w->script) continue;
-        const si__watch_feed f = {watch->options.reader, w->app, w->history, w->script};
+        const si__watch_feed f = {
+            .reader = watch->options.reader, .app = w->app, .history = w->history, .script = w->script};
         int64_t ready = si__watch_feed_ready(&f, now_ms);
         if (w->fed_to_ms < now_ms - FORGET_MS || w->fed_to_ms > now_ms) w->fed_to_ms = si__watch_feed_begin(&f, now_ms);
         for (; w->fed_to_ms + SI__WATCH_MINUTE_MS <= ready; w->fed_to_ms += SI__WATCH_MINUTE_MS) {

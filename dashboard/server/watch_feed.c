@@ -63,7 +63,7 @@ static void end_name(across *a) {
     if (!a->sources) return;
     snprintf(total, sizeof total, "%s/sum", a->name);
     si__history_add(a->feed->history, a->kind, a->name, a->time_ms, a->sum / (double)a->sources);
-    si__history_add(a->feed->history, a->kind, total, a->time_ms, a->sum);
+    if (!a->feed->plain) si__history_add(a->feed->history, a->kind, total, a->time_ms, a->sum);
     a->sources = 0;
     a->sum = 0;
 }
@@ -77,19 +77,24 @@ static void add_source(across *a, const char *name, const char *host, int64_t so
         snprintf(a->name, sizeof a->name, "%s", name);
     }
     snprintf(full, sizeof full, "%.240s/%.200s/%lld", name, host, (long long)source);
-    si__history_add(a->feed->history, a->kind, full, a->time_ms, value);
+    if (!a->feed->plain) si__history_add(a->feed->history, a->kind, full, a->time_ms, value);
     a->sum += value;
     a->sources++;
 }
 
-static void feed_metrics(const si__watch_feed *feed, int64_t from_ms) {
+typedef struct stretch {
+    int64_t from_ms, to_ms, time_ms; /* time: of the point that stands for it */
+    int64_t resolution_ms;           /* of the points that are read */
+} stretch;
+
+static void feed_metrics(const si__watch_feed *feed, const stretch *of) {
     si__db *db = &feed->reader->db;
-    across a = {.feed = feed, .kind = SI__SERIES_METRIC, .time_ms = from_ms + SI__WATCH_MINUTE_MS};
+    across a = {.feed = feed, .kind = SI__SERIES_METRIC, .time_ms = of->time_ms};
     sqlite3_stmt *read = si__db_prepare(
         db, "SELECT s.name,source.host,s.source,sum(p.sum),sum(p.n) FROM series AS s JOIN source ON source.id=s.source"
-            " JOIN point AS p ON p.series=s.id AND p.resolution_ms=0 AND p.t>=?2 AND p.t<?3"
-            " WHERE s.app=?1 AND s.last_ms>=?2 GROUP BY s.id ORDER BY s.name,s.id LIMIT ?4");
-    si__db_bind(read, "iiii", feed->app, from_ms, a.time_ms, (int64_t)ROWS);
+            " JOIN point AS p ON p.series=s.id AND p.resolution_ms=?6 AND p.t>=?2 AND p.t<?3"
+            " WHERE s.app=?1 AND s.last_ms>=?2 AND (?5=0 OR s.source=?5) GROUP BY s.id ORDER BY s.name,s.id LIMIT ?4");
+    si__db_bind(read, "iiiiii", feed->app, of->from_ms, of->to_ms, (int64_t)ROWS, feed->source, of->resolution_ms);
     while (si__db_step(db, read) == 1)
         add_source(&a, si__db_text(read, 0), si__db_text(read, 1), sqlite3_column_int64(read, 2),
                    sqlite3_column_double(read, 3) / sqlite3_column_double(read, 4));
@@ -105,17 +110,18 @@ double si__watch_profile_value(int type, double total, double duration_ns, doubl
 }
 
 /* A profile tells of each minute that it overlaps: sources that report every two minutes are in every sum. */
-static void feed_profiles(const si__watch_feed *feed, int64_t from_ms) {
+static void feed_profiles(const si__watch_feed *feed, const stretch *of) {
     si__db *db = &feed->reader->db;
-    across a = {.feed = feed, .kind = SI__SERIES_PROFILE, .time_ms = from_ms + SI__WATCH_MINUTE_MS};
+    across a = {.feed = feed, .kind = SI__SERIES_PROFILE, .time_ms = of->time_ms};
     for (int type = 0; type < SI__PROFILE_TYPES; type++) {
         const char *name = si__profile_kind_of((si__profile_type)type)->name;
         sqlite3_stmt *read = si__db_prepare(
             db, "SELECT source.host,profile.source,sum(total),sum(duration_ns),sum(duration_ns*cores),count(*)"
                 " FROM profile JOIN source ON source.id=profile.source WHERE profile.app=?1 AND type=?2"
                 " AND start_ms/600000 BETWEEN (?3-600000)/600000 AND ?4/600000 AND start_ms<?4"
-                " AND start_ms+max(duration_ns/1000000,1)>?3 AND trigger='cadence' GROUP BY profile.source LIMIT ?5");
-        si__db_bind(read, "isiii", feed->app, name, from_ms, a.time_ms, (int64_t)ROWS);
+                " AND start_ms+max(duration_ns/1000000,1)>?3 AND trigger='cadence' AND (?6=0 OR source=?6)"
+                " GROUP BY profile.source LIMIT ?5");
+        si__db_bind(read, "isiiii", feed->app, name, of->from_ms, of->to_ms, (int64_t)ROWS, feed->source);
         while (si__db_step(db, read) == 1)
             add_source(&a, name, si__db_text(read, 0), sqlite3_column_int64(read, 1),
                        si__watch_profile_value(type, sqlite3_column_double(read, 2), sqlite3_column_double(read, 3),
@@ -145,8 +151,9 @@ static void feed_segments(const si__watch_feed *feed, int64_t from_ms) {
     int64_t to_ms = from_ms + SI__WATCH_MINUTE_MS;
     sqlite3_stmt *read = si__db_prepare(
         db, "SELECT n.name,count,errors,duration_ns,sketch FROM segment JOIN segment_name AS n ON n.id=segment.name"
-            " WHERE segment.app=? AND resolution_ms=0 AND t>=? AND t<? ORDER BY n.name LIMIT ?");
-    si__db_bind(read, "iiii", feed->app, from_ms, to_ms, (int64_t)ROWS);
+            " WHERE segment.app=?1 AND resolution_ms=0 AND t>=?2 AND t<?3 AND (?5=0 OR source=?5)"
+            " ORDER BY n.name LIMIT ?4");
+    si__db_bind(read, "iiiii", feed->app, from_ms, to_ms, (int64_t)ROWS, feed->source);
     while (si__db_step(db, read) == 1) {
         const char *name = si__db_text(read, 0);
         uint64_t duration_ns = (uint64_t)sqlite3_column_int64(read, 3);
@@ -185,8 +192,8 @@ static void feed_errors(const si__watch_feed *feed, int64_t from_ms) {
     sqlite3_stmt *read = si__db_prepare(
         db, "SELECT g.name,sum(count*(min(?3,t+max(duration_ns/1000000,1))-max(?2,t))*1.0/max(duration_ns/1000000,1))"
             " FROM error JOIN error_group AS g ON g.id=error.name WHERE error.app=?1 AND t>=?2-?4 AND t<?3"
-            " AND t+max(duration_ns/1000000,1)>?2 GROUP BY g.id LIMIT ?5");
-    si__db_bind(read, "iiiii", feed->app, from_ms, to_ms, (int64_t)ERROR_WINDOW_MS, (int64_t)ROWS);
+            " AND t+max(duration_ns/1000000,1)>?2 AND (?6=0 OR source=?6) GROUP BY g.id LIMIT ?5");
+    si__db_bind(read, "iiiiii", feed->app, from_ms, to_ms, (int64_t)ERROR_WINDOW_MS, (int64_t)ROWS, feed->source);
     while (si__db_step(db, read) == 1)
         si__history_add(feed->history, SI__SERIES_ERROR, si__db_text(read, 0), to_ms, sqlite3_column_double(read, 1));
     quiet q = {.time_ms = to_ms, .names = malloc(QUIET_GROUPS * sizeof *q.names)};
@@ -197,8 +204,20 @@ static void feed_errors(const si__watch_feed *feed, int64_t from_ms) {
 }
 
 void si__watch_feed_minute(const si__watch_feed *feed, int64_t from_ms) {
-    feed_metrics(feed, from_ms);
-    feed_profiles(feed, from_ms);
+    const stretch minute = {from_ms, from_ms + SI__WATCH_MINUTE_MS, from_ms + SI__WATCH_MINUTE_MS, 0};
+    feed_metrics(feed, &minute);
+    feed_profiles(feed, &minute);
     feed_segments(feed, from_ms);
     feed_errors(feed, from_ms);
+}
+
+void si__watch_feed_coarse(const si__watch_feed *feed, int64_t from_ms) {
+    const stretch all = {from_ms, from_ms + SI__WATCH_COARSE_MS, from_ms + SI__WATCH_COARSE_MS / 2,
+                         SI__WATCH_COARSE_MS};
+    feed_metrics(feed, &all);
+    feed_profiles(feed, &all);
+    for (int64_t ms = all.from_ms; ms < all.to_ms; ms += SI__WATCH_MINUTE_MS) {
+        feed_segments(feed, ms);
+        feed_errors(feed, ms);
+    }
 }

@@ -20,6 +20,8 @@ typedef struct si__watch_feed { /* all borrowed */
     int64_t app;
     si__history *history;
     si__script *script; /* for the names and thresholds of segments */
+    int64_t source;     /* of this one alone; 0: of all */
+    int plain;          /* 1: "NAME" alone, as an agent has it: neither "NAME/sum" nor the sources one by one */
 } si__watch_feed;
 
 /* Up to when every source that is alive has reported, at least until five minutes before now. */
@@ -35,5 +37,9 @@ double si__watch_profile_value(int type, double total, double duration_ns, doubl
 
 /* The minute from from_ms on. Minutes must come in order. */
 void si__watch_feed_minute(const si__watch_feed *feed, int64_t from_ms);
+/* The ten minutes from from_ms on, for what is older than a day: metrics and profiles as one point, calls and errors by
+   the minute. */
+#define SI__WATCH_COARSE_MS 600000
+void si__watch_feed_coarse(const si__watch_feed *feed, int64_t from_ms);
 
 #endif

@@ -22,29 +22,30 @@ typedef struct source_unit { /* what one unit of a rule's number is, in the prof
     double unit;
 } source_unit;
 
-typedef struct minute {
+typedef struct stretch {
     const si__watch_feed *feed;
     si__watch_sites *sites;
     si__profile_type type;
-    const char *name; /* of the type */
-    int64_t from_ms, to_ms;
-    source_unit *sources; /* ordered by source */
+    const char *name;                /* of the type */
+    int64_t from_ms, to_ms, time_ms; /* time: of the points */
+    source_unit *sources;            /* ordered by source */
     size_t count;
-} minute;
+} stretch;
 
 /* ---- Which profiles ---- */
 
 /* A profile tells of a minute that it overlaps; the index knows when it began, and none is longer than ten minutes. */
 #define OF_MINUTE                                                                                                      \
     " WHERE profile.app=?1 AND type=?2 AND start_ms/600000 BETWEEN (?3-600000)/600000 AND ?4/600000 AND start_ms<?4"   \
-    " AND start_ms+max(duration_ns/1000000,1)>?3 AND trigger='cadence'"
+    " AND start_ms+max(duration_ns/1000000,1)>?3 AND trigger='cadence'"                                                \
+    " AND (?5=0 OR source=?5)"
 
-static void find_sources(minute *m) {
+static void find_sources(stretch *m) {
     si__db *db = &m->feed->reader->db;
     sqlite3_stmt *read =
         si__db_prepare(db, "SELECT source,sum(duration_ns),sum(duration_ns*cores),count(*) FROM profile" OF_MINUTE
-                           " GROUP BY source ORDER BY source LIMIT ?5");
-    si__db_bind(read, "isiii", m->feed->app, m->name, m->from_ms, m->to_ms, (int64_t)SOURCES);
+                           " GROUP BY source ORDER BY source LIMIT ?6");
+    si__db_bind(read, "isiiii", m->feed->app, m->name, m->from_ms, m->to_ms, m->feed->source, (int64_t)SOURCES);
     while (si__db_step(db, read) == 1) {
         double one = si__watch_profile_value(m->type, 1, sqlite3_column_double(read, 1), sqlite3_column_double(read, 2),
                                              sqlite3_column_double(read, 3));
@@ -53,7 +54,7 @@ static void find_sources(minute *m) {
     }
 }
 
-static double unit_of(const minute *m, int64_t source) {
+static double unit_of(const stretch *m, int64_t source) {
     size_t low = 0, high = m->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -65,12 +66,12 @@ static double unit_of(const minute *m, int64_t source) {
     return low < m->count && m->sources[low].source == source ? m->sources[low].unit : 0;
 }
 
-static int add_bodies(minute *m, si__sum *sum) {
+static int add_bodies(stretch *m, si__sum *sum) {
     si__reader *reader = m->feed->reader;
     int failed = SI_OK, row = 0;
     sqlite3_stmt *read =
         si__db_prepare(&reader->db, "SELECT source,body FROM profile CROSS JOIN profile_body USING(id)" OF_MINUTE);
-    si__db_bind(read, "isii", m->feed->app, m->name, m->from_ms, m->to_ms);
+    si__db_bind(read, "isiii", m->feed->app, m->name, m->from_ms, m->to_ms, m->feed->source);
     while (!failed && (row = si__db_step(&reader->db, read)) == 1) {
         const si__entry *entries;
         size_t count;
@@ -90,7 +91,7 @@ static int add_bodies(minute *m, si__sum *sum) {
 /* ---- What the functions have ---- */
 
 /* The sum as a tree of functions; NULL: out of memory. */
-static si__calltree *named(minute *m, const si__branch *branches, size_t count) {
+static si__calltree *named(stretch *m, const si__branch *branches, size_t count) {
     si__calltree *tree = si__calltree_new();
     uint32_t *nodes = malloc((count + 1) * sizeof *nodes);
     size_t i = tree && nodes ? 1 : count + 1;
@@ -110,14 +111,14 @@ static si__calltree *named(minute *m, const si__branch *branches, size_t count) 
     return NULL;
 }
 
-static void add_sites(minute *m, const si__calltree *tree) {
+static void add_sites(stretch *m, const si__calltree *tree) {
     int heap = m->type == SI__PROFILE_HEAP || m->type == SI__PROFILE_ALLOC;
     si__callsite top[SITES];
     size_t count = si__callsites_top(tree, heap ? SI__CALLSITE_ORIGIN : SI__CALLSITE_INCLUSIVE, top, SITES);
     for (size_t i = 0; i < count; i++) {
         char series[200];
         snprintf(series, sizeof series, "%.30s|%.159s", m->name, top[i].name);
-        si__history_add(m->feed->history, SI__SERIES_CALLSITE, series, m->to_ms,
+        si__history_add(m->feed->history, SI__SERIES_CALLSITE, series, m->time_ms,
                         (double)top[i].total / FINE / (double)m->count);
     }
 }
@@ -128,15 +129,17 @@ static int prepare_functions(si__watch_sites *sites, si__reader *reader) {
     return sites->functions ? SI_OK : SI_ENOMEM;
 }
 
-static void feed_minute(const si__watch_feed *feed, si__watch_sites *sites, si__profile_type type, int64_t from_ms) {
+void si__watch_sites_step(const si__watch_feed *feed, si__watch_sites *sites, si__profile_type type, int64_t from_ms,
+                          int64_t to_ms, int64_t time_ms) {
     si__reader *reader = feed->reader;
-    minute m = {.feed = feed,
-                .sites = sites,
-                .type = type,
-                .name = si__profile_kind_of(type)->name,
-                .from_ms = from_ms,
-                .to_ms = from_ms + SI__WATCH_MINUTE_MS,
-                .sources = malloc(SOURCES * sizeof *m.sources)};
+    stretch m = {.feed = feed,
+                 .sites = sites,
+                 .type = type,
+                 .name = si__profile_kind_of(type)->name,
+                 .from_ms = from_ms,
+                 .to_ms = to_ms,
+                 .time_ms = time_ms,
+                 .sources = malloc(SOURCES * sizeof *m.sources)};
     si__branch *branches = NULL;
     size_t count = 0;
     if (m.sources) find_sources(&m);
@@ -185,14 +188,15 @@ void si__watch_sites_feed(const si__watch_feed *feed, si__watch_sites *sites, in
     for (int type = 0; type < SI__PROFILE_TYPES; type++) {
         const char *name = si__profile_kind_of((si__profile_type)type)->name;
         int64_t *at = &sites->fed_to_ms[type];
-        if (!si__script_wants_callsites(feed->script, name)) {
+        if (!si__script_wants_callsites(feed->script, name, 1)) {
             *at = 0;
             continue;
         }
         if (*at < now_ms - DAY_MS || *at > now_ms) *at = begin(feed, name, now_ms);
         for (; *at + SI__WATCH_MINUTE_MS <= ready_ms; *at += SI__WATCH_MINUTE_MS) {
             if (si__clock_monotonic_ns() > until_ns) return;
-            feed_minute(feed, sites, (si__profile_type)type, *at);
+            int64_t end_ms = *at + SI__WATCH_MINUTE_MS;
+            si__watch_sites_step(feed, sites, (si__profile_type)type, *at, end_ms, end_ms);
         }
     }
 }

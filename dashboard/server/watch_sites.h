@@ -21,6 +21,9 @@ typedef struct si__watch_sites {          /* of one application; zero-initialise
    is asked for anew is read from 24 hours back. */
 void si__watch_sites_feed(const si__watch_feed *feed, si__watch_sites *sites, int64_t ready_ms, int64_t now_ms,
                           int64_t until_ns);
+/* One point for each of the largest call sites of a type, from the profiles that overlap from_ms to to_ms. */
+void si__watch_sites_step(const si__watch_feed *feed, si__watch_sites *sites, si__profile_type type, int64_t from_ms,
+                          int64_t to_ms, int64_t time_ms);
 void si__watch_sites_clear(si__watch_sites *sites);
 
 #endif

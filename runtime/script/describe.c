@@ -44,12 +44,12 @@ int si__script_describe(si__script *script, si__report *report) {
     return 0;
 }
 
-int si__script_wants_callsites(const si__script *script, const char *type) {
+int si__script_wants_callsites(const si__script *script, const char *type, int grown) {
     for (size_t i = 0; script->set && i < script->set->rule_count; i++) {
         const si__rule *rule = &script->set->rules[i];
         if (!rule->enabled || rule->at_dashboard != script->env.at_dashboard) continue;
         if (rule->over == SI__OVER_CALLSITES && strcmp(rule->target, type) == 0) return 1;
-        for (size_t t = 0; rule->over == SI__OVER_PROFILES && t < rule->types.count; t++)
+        for (size_t t = 0; grown && rule->over == SI__OVER_PROFILES && t < rule->types.count; t++)
             if (strcmp(rule->types.items[t], type) == 0) return 1;
     }
     return 0;

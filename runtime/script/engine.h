@@ -82,6 +82,8 @@ struct si__script {
     int cadence_known;
     int64_t cadence_next_ms;
     si__segment_cache *segments;
+    double below_ms[8]; /* good calls of every segment are counted below these, too */
+    size_t below_count;
 };
 
 void si__script_log(si__script *script, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));

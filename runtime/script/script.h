@@ -134,8 +134,14 @@ typedef struct si__rule_info {                          /* texts borrowed until 
 /* The rules in force, in the order of files and lines. 0, or SI_ENOTFOUND: there is no rule of this number. */
 int si__script_rule(const si__script *script, size_t number, si__rule_info *out);
 
-/* Whether a rule that is evaluated here asks for the call sites of this type of profile, by itself or as what grew. */
-int si__script_wants_callsites(const si__script *script, const char *type);
+/* Whether a rule that is evaluated here asks for the call sites of this type of profile; grown: or may, as what grew.
+ */
+int si__script_wants_callsites(const si__script *script, const char *type, int grown);
+/* Durations (ms) below which calls of every segment are counted as good, beside those that objectives name. At most 8.
+ */
+void si__script_count_below(si__script *script, const double *below_ms, size_t count);
+/* All durations that objectives name, each once. */
+size_t si__script_thresholds(const si__script *script, double *out_ms, size_t cap);
 
 /* `si rules explain NAME`: what the rule sees now, line by line: each series it is about (at most 20), what every
  * method call in `when` and `clear` gave, and what follows. Changes nothing. 0, SI_ENOTFOUND or SI_ESTATE. */

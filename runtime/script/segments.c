@@ -174,13 +174,31 @@ size_t si__script_segment_percentiles(si__script *script, const char *name, doub
     return n;
 }
 
+static size_t add_once(double *out, size_t count, size_t cap, double value) {
+    for (size_t i = 0; i < count; i++)
+        if (out[i] == value) return count;
+    if (count < cap) out[count++] = value;
+    return count;
+}
+
 size_t si__script_segment_thresholds(const si__script *script, const char *name, double *out_ms, size_t cap) {
     size_t n = 0;
-    for (size_t i = 0; script->set && i < script->set->threshold_count && n < cap; i++) {
-        const si__threshold *threshold = &script->set->thresholds[i];
-        int known = strcmp(threshold->segment, name) != 0;
-        for (size_t k = 0; k < n && !known; k++) known = out_ms[k] == threshold->below_ms;
-        if (!known) out_ms[n++] = threshold->below_ms;
-    }
+    for (size_t i = 0; script->set && i < script->set->threshold_count; i++)
+        if (strcmp(script->set->thresholds[i].segment, name) == 0)
+            n = add_once(out_ms, n, cap, script->set->thresholds[i].below_ms);
+    for (size_t i = 0; i < script->below_count; i++) n = add_once(out_ms, n, cap, script->below_ms[i]);
     return n;
+}
+
+size_t si__script_thresholds(const si__script *script, double *out_ms, size_t cap) {
+    size_t n = 0;
+    for (size_t i = 0; script->set && i < script->set->threshold_count; i++)
+        n = add_once(out_ms, n, cap, script->set->thresholds[i].below_ms);
+    return n;
+}
+
+void si__script_count_below(si__script *script, const double *below_ms, size_t count) {
+    const size_t most = sizeof script->below_ms / sizeof *script->below_ms;
+    script->below_count = 0;
+    for (size_t i = 0; i < count && i < most; i++) script->below_ms[script->below_count++] = below_ms[i];
 }

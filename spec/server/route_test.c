@@ -92,6 +92,7 @@ static const row table[] = {
     {"POST", "/api/v1/silences", EDITOR, 0},
     {"DELETE", "/api/v1/silences/:id", EDITOR, 0},
     {"GET", "/api/v1/rules", VIEWER, 1},
+    {"GET", "/api/v1/history", VIEWER, 1},
     {"GET", "/api/v1/annotations", VIEWER, 1},
     {"POST", "/api/v1/annotations", DEPLOYER, 0},
     {"DELETE", "/api/v1/annotations/:id", EDITOR, 0},
