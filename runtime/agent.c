@@ -110,6 +110,7 @@ static void load_rules(si__agent *a) {
     int rc = si__script_load(a->script, a->settings->rules_dir, error, sizeof error);
     if (rc) si__settings_log(a->settings, SI_LOG_ERROR, "rules not loaded, the ones before stay: %s", error);
     si__agent_status(a, "rules", rc ? "degraded" : "on", error);
+    snprintf(a->rules_error, sizeof a->rules_error, "%s", rc ? error : "");
 }
 
 static void on_rules_changed(void *arg) {
@@ -233,6 +234,7 @@ static void every_second(si__agent *a) {
     }
     si__agent_enable_types(a);
     end_focuses(a);
+    if (a->rules_state) si__agent_tell_rules(a);
     if (a->told) si__agent_save_alerts(a); /* killed a moment later, it must not tell the same again */
     if (a->now_ms - a->last_save_ms >= SAVE_MS) si__agent_save_state(a);
     int64_t due_ms = a->news && NEWS_MS < a->cadence.report_ms ? NEWS_MS : a->cadence.report_ms;
@@ -330,7 +332,10 @@ void si__agent_process_ended(si__agent *a, pid_t pid) {
 static int keep_outbox(si__agent *a) {
     char path[4096];
     snprintf(path, sizeof path, "%s/outbox", a->settings->state_dir);
-    return si__notify_keep(a->notify, a->worker, path);
+    int rc = si__notify_keep(a->notify, a->worker, path);
+    if (rc) return rc;
+    snprintf(path, sizeof path, "%s/outbox/pauses", a->settings->state_dir);
+    return si__notify_keep_pauses(a->notify, a->worker, path);
 }
 
 static int make_parts(si__agent *a, uv_loop_t *loop, const si__agent_options *o, char *error, size_t error_bytes) {
@@ -447,6 +452,7 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
                     sizeof ignored); /* what stays in force when the directory's set is broken */
     if (a->settings->rules_dir) load_rules(a);
     load_channels(a);
+    if (a->settings->state_dir) a->rules_state = si__rules_state_new(a->worker, a->settings->state_dir);
     si__agent_load_state(a); /* after the rules: alerts of unknown ones are dropped */
     size_t crashes = si__crash_notes_take(a->settings->state_dir, a->binaries, a->recorder);
     if (crashes)

@@ -9,6 +9,7 @@
 #include "deliver.h"
 #include "meter.h"
 #include "reporter.h"
+#include "rules_state.h"
 #include "rules_watch.h"
 #include "sampler.h"
 #include "target.h"
@@ -43,6 +44,8 @@ struct si__agent {
     si__deliver *deliver;
     si__reporter *reporter;
     si__rules_watch *watch;
+    si__rules_state *rules_state; /* NULL: no state_dir, nobody could look */
+    char rules_error[1024];       /* why the rule files as they are now are not in force; "" */
     /* processes */
     si__target **targets;
     size_t target_count, targets_ending;
@@ -87,6 +90,7 @@ int si__agent_has_probe(const si__agent *agent, const char *collector); /* its p
 void si__agent_save_state(si__agent *agent);
 void si__agent_save_alerts(si__agent *agent); /* the alert states alone */
 void si__agent_load_state(si__agent *agent);
+void si__agent_tell_rules(si__agent *agent); /* how the rules are, for `si rules list` */
 int si__read_file(const char *path, char **text,
                   size_t *length); /* whole, at most 16 MiB, terminated; 0 or SI_E*, errno set */
 

@@ -87,6 +87,28 @@ static void describe_sampling(const si__agent *a, si__report *report) {
     if (names_refused) add_loss(report, "names", names_refused, 0, 0, names_refused, "more than 1024 different names");
 }
 
+typedef struct failing { /* channels whose last attempt failed */
+    char text[256];
+    size_t channels;
+} failing;
+
+static void note_failing(void *arg, const si__notify_state *state) {
+    failing *f = arg;
+    size_t n = strlen(f->text);
+    if (!*state->error) return;
+    snprintf(f->text + n, sizeof f->text - n, "%s%s: %s, tried %u times, %zu waiting", f->channels ? "; " : "",
+             state->channel, state->error, state->attempts, state->waiting);
+    f->channels++;
+}
+
+static void describe_delivery(const si__agent *a, si__report *report) {
+    failing f = {.text = ""};
+    if (!a->notify) return;
+    si__notify_states(a->notify, note_failing, &f);
+    const char *nowhere = si__deliver_nowhere(a->deliver);
+    if (f.channels || *nowhere) add_status(report, "delivery", "degraded", f.channels ? f.text : nowhere);
+}
+
 void si__agent_describe(void *agent, si__report *report) {
     si__agent *a = agent;
     if (a->target_count) si__agent_learn(a, a->targets[0]);
@@ -99,6 +121,7 @@ void si__agent_describe(void *agent, si__report *report) {
     if (!c.disk_ok) add_status(report, "spool", "degraded", c.disk_error);
     add_loss(report, "reports", c.made, c.acked, c.pending,
              c.dropped_size + c.dropped_age + c.dropped_disk + c.dropped_rejected, c.disk_ok ? "" : c.disk_error);
+    describe_delivery(a, report);
     const char *outbox = a->notify ? si__notify_keep_error(a->notify) : ""; /* NULL: a close goes on */
     if (*outbox) add_status(report, "outbox", "degraded", outbox);
     if (a->upload) {
@@ -225,6 +248,38 @@ void si__agent_save_state(si__agent *a) {
     size_t length = 0;
     if (si__history_encode(a->history, &data, &length) == 0) save_file(a, "history.bin", data, length);
     si__agent_save_alerts(a);
+}
+
+static void put_delivery(void *arg, const si__notify_state *state) {
+    si__json_writer *json = arg;
+    si__json_object_begin(json, NULL);
+    si__json_put_string(json, "channel", state->channel);
+    si__json_put_string(json, "error", state->error);
+    si__json_put_uint(json, "attempts", state->attempts);
+    si__json_put_uint(json, "waiting", state->waiting);
+    si__json_put_int(json, "paused_until_ms", state->paused_until_ms);
+    si__json_object_end(json);
+}
+
+static void put_deliveries(void *arg, si__json_writer *json) {
+    const si__agent *a = arg;
+    const char *nowhere = si__deliver_nowhere(a->deliver);
+    if (a->notify) si__notify_states(a->notify, put_delivery, json);
+    if (!*nowhere) return;
+    const si__notify_state none = {.channel = "", .error = nowhere};
+    put_delivery(json, &none);
+}
+
+void si__agent_tell_rules(si__agent *a) {
+    const si__rules_told told = {.script = a->script,
+                                 .error = a->rules_error,
+                                 .app = a->settings->app_name,
+                                 .rules_dir = a->settings->rules_dir,
+                                 .pid = a->identity.pid,
+                                 .series = si__history_count(a->history),
+                                 .deliveries = put_deliveries,
+                                 .deliveries_arg = a};
+    si__rules_state_tick(a->rules_state, &told, a->now_ms);
 }
 
 void si__agent_load_state(si__agent *a) {

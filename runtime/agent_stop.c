@@ -14,6 +14,7 @@ static void finish_stop(si__agent *a, int rc) {
     a->stop_step = STEP_DONE;
     uv_timer_stop(&a->deadline);
     si__agent_save_state(a);
+    if (a->rules_state) si__rules_state_end(a->rules_state);
     void (*stopped)(void *arg, int rc) = a->stopped;
     a->stopped = NULL;
     if (stopped) stopped(a->stopped_arg, rc);
@@ -123,6 +124,7 @@ void si__agent_flush(si__agent *a, void (*done)(void *arg), void *arg) {
 static void free_parts(si__agent *a) {
     si__reporter_free(a->reporter);
     si__deliver_free(a->deliver);
+    si__rules_state_free(a->rules_state);
     if (a->script) si__script_free(a->script);
     if (a->spool) si__spool_close(a->spool);
     if (a->recorder) si__recorder_free(a->recorder);

@@ -22,6 +22,7 @@ struct si__deliver {
     const si__upload *upload;
     int unreachable; /* as seen last */
     int64_t unreachable_since_ms;
+    char nowhere[192];    /* what found no channel last */
     held items[MAX_HELD]; /* oldest first */
     size_t count;
 };
@@ -30,12 +31,22 @@ static void boot_text(const si__report_id *report, char out[BOOT_TEXT]) {
     for (int i = 0; i < 16; i++) snprintf(out + 2 * i, 3, "%02x", report->boot[i]);
 }
 
+static void lost(si__deliver *d, const char *destination, const char *error) {
+    si__settings_log(d->settings, SI_LOG_NOTICE, "no notification to %s: %s", destination, error);
+    if (strcmp(destination, "default") != 0)
+        snprintf(d->nowhere, sizeof d->nowhere, "no notification to %.90s: %.80s", destination, error);
+}
+
+const char *si__deliver_nowhere(const si__deliver *d) {
+    return d ? d->nowhere : "";
+}
+
 static void send_oldest(si__deliver *d) {
     const held *h = &d->items[0];
     if (h->id)
         si__notify_release(d->notify, h->id);
     else
-        si__settings_log(d->settings, SI_LOG_NOTICE, "no notification to %s: %s", h->destination, h->error);
+        lost(d, h->destination, h->error);
     memmove(&d->items[0], &d->items[1], --d->count * sizeof *d->items);
 }
 
@@ -94,8 +105,10 @@ void si__deliver_send(si__deliver *d, const char *destination, const si__alert *
     char tag[SI__NOTIFY_TAG], error[160] = "";
     held h = {.sequence = report->sequence};
     if (!d->upload || out_of_reach(d, now_ms)) {
-        if (!si__notify_send(d->notify, destination, alerts, count, error, sizeof error))
-            si__settings_log(d->settings, SI_LOG_NOTICE, "no notification to %s: %s", destination, error);
+        if (si__notify_send(d->notify, destination, alerts, count, error, sizeof error))
+            d->nowhere[0] = '\0';
+        else
+            lost(d, destination, error);
         return;
     }
     boot_text(report, h.boot);

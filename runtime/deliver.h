@@ -32,6 +32,9 @@ void si__deliver_stored(si__deliver *deliver, const si__report_id *report, int o
 
 /* About every second: sends what is held once the dashboard is out of reach for too long, oldest first. */
 void si__deliver_tick(si__deliver *deliver, int64_t now_ms);
+/* What was routed last to a name that no channel has, and why; "": everything found a channel. "default" without
+   channels is nobody's mistake. */
+const char *si__deliver_nowhere(const si__deliver *deliver);
 size_t si__deliver_held(const si__deliver *deliver);
 
 #endif

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../runtime/script/units.h"
 #include "command.h"
 #include "help.h"
 #include "rules_input.h"
@@ -35,45 +34,6 @@ static int check(si__rules_input *in) {
     else
         printf("no problems\n");
     return problems > 0 ? 1 : 0;
-}
-
-/* ---- list -------------------------------------------------------------------------------------------------------- */
-
-static void list_one(const si__rules_input *in, const si__rule_info *rule) {
-    char every[40], hold[40], cost[40] = "-", state[48];
-    int elsewhere = rule->at_dashboard != in->at_dashboard;
-    if (rule->evaluations)
-        snprintf(cost, sizeof cost, "%.1f us", (double)rule->cost_ns / 1e3 / (double)rule->evaluations);
-    if (rule->alerts > 1)
-        snprintf(state, sizeof state, "%s (%zu)", rule->state, rule->alerts);
-    else
-        snprintf(state, sizeof state, "%s", elsewhere && rule->enabled ? "elsewhere" : rule->state);
-    printf("%-26s  %-12s  %-8s  %-9s  %-8s  %-9s  %5llu  %9s  %s:%d\n", rule->name, state,
-           rule->raises_alerts ? rule->severity : "-", rule->at_dashboard ? "dashboard" : "agent",
-           si__duration_format(rule->every_ms, every, sizeof every),
-           si__duration_format(rule->hold_ms, hold, sizeof hold), (unsigned long long)rule->evaluations, cost,
-           rule->file, rule->line);
-    if (*rule->error) printf("    last error: %.*s\n", (int)strcspn(rule->error, "\n"), rule->error);
-}
-
-static int list(si__rules_input *in) {
-    si__rule_info rule;
-    int status = si__rules_history(in, 0);
-    if (!status) status = si__rules_load(in);
-    if (status) return status;
-    si__script_tick(in->script, in->now_ms); /* once, about what was recorded last: states, errors and cost of now */
-    size_t count = 0;
-    while (si__script_rule(in->script, count, &rule) == 0) count++;
-    printf("set %s, %zu rules, from %s\n", si__script_hash(in->script), count,
-           in->options.rules_dir ? in->options.rules_dir : "the defaults");
-    if (si__history_count(in->recorded))
-        printf("each evaluated once about %zu recorded series\n\n", si__history_count(in->recorded));
-    else
-        printf("nothing is recorded: --state DIR tells how they are about a program\n\n");
-    printf("%-26s  %-12s  %-8s  %-9s  %-8s  %-9s  %5s  %9s  %s\n", "rule", "state", "severity", "at", "every", "hold",
-           "asked", "cost each", "file");
-    for (size_t i = 0; si__script_rule(in->script, i, &rule) == 0; i++) list_one(in, &rule);
-    return 0;
 }
 
 /* ---- explain ----------------------------------------------------------------------------------------------------- */
@@ -219,8 +179,8 @@ int si__command_rules(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*run)(si__rules_input *in);
-    } subcommands[] = {{"check", check},   {"list", list},   {"explain", explain},
-                       {"replay", replay}, {"route", route}, {"send-test", send_test}};
+    } subcommands[] = {{"check", check},   {"list", si__rules_list}, {"explain", explain},
+                       {"replay", replay}, {"route", route},         {"send-test", send_test}};
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             si__help_print("rules");

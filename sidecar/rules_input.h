@@ -40,6 +40,7 @@ int si__rules_load(si__rules_input *in);
    exit code. */
 int si__rules_ask_dashboard(si__rules_input *in);
 
+int si__rules_list(si__rules_input *in);      /* rules_list.c; exit code */
 int si__rules_replay(si__rules_input *in);    /* rules_replay.c; exit code */
 int si__rules_send_test(si__rules_input *in); /* rules_send.c; exit code */
 

@@ -157,7 +157,7 @@ static void *alerting_main(void *arg) {
 
 static int make_parts(struct si__alerting *alerting) {
     si__server *server = alerting->server;
-    char link[256];
+    char link[256], pauses[4096];
     si__notify_options notify = {.link_base = link, .log = on_log, .on_event = on_event, .event_arg = alerting};
     si__script_env env = {.app = "", .environment = "", .host = "", .cpu_quota = 1, .at_dashboard = 1, .log = on_log};
     if (server->options->public_url)
@@ -176,7 +176,9 @@ static int make_parts(struct si__alerting *alerting) {
                                .log = on_log};
     alerting->watch = si__watch_new(&watch);
     alerting->notify = alerting->deliver ? si__notify_new(&alerting->loop, &notify) : NULL;
-    return alerting->watch && alerting->notify ? SI_OK : SI_ENOMEM;
+    if (!alerting->watch || !alerting->notify) return SI_ENOMEM;
+    snprintf(pauses, sizeof pauses, "%s/channels.pauses", server->options->data_dir);
+    return si__notify_keep_pauses(alerting->notify, NULL, pauses);
 }
 
 static void release(struct si__alerting *alerting) {

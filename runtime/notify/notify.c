@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "../report/crc32c.h"
+
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MOST_MS (5 * 60 * 1000)
 #define REFUSALS_MOST 5 /* of one message, until it steps aside */
@@ -48,7 +50,10 @@ static void accepted(si__outbox *box, si__delivery *d, const si__request_result 
     if (result->partial) si__outbox_log(n, SI_LOG_WARN, box, "went through", "but not every address took it");
     if (box->failures_in_row) si__outbox_log(n, SI_LOG_NOTICE, box, "went through again", "accepted");
     box->failures_in_row = 0;
+    box->error[0] = '\0';
+    box->attempts = 0;
     box->not_before_ms = uv_now(n->loop) + gap_ms(box);
+    si__pause_end(box);
     si__outbox_finish(box, d, "sent", NULL);
 }
 
@@ -72,10 +77,13 @@ static void apply_result(si__outbox *box, si__delivery *d, const si__request_res
     }
     if (!box->failures_in_row) si__outbox_log(n, SI_LOG_WARN, box, "failed and will be tried again", result->error);
     box->failures_in_row++;
+    snprintf(box->error, sizeof box->error, "%s", result->error);
+    box->attempts = (unsigned)d->attempts;
     d->refusals += result->permanent;
     int aside = result->permanent && d->refusals >= REFUSALS_MOST;
     if (aside) box->failures_in_row = 1; /* the next one may fare better */
     box->not_before_ms = uv_now(n->loop) + back_off_ms(n, box, result->retry_after_ms);
+    if (result->retry_after_ms) si__pause_set(box, result->retry_after_ms);
     if (aside)
         step_aside(box, d, result->error);
     else
@@ -170,6 +178,9 @@ int si__notify_channels_load(si__notify *n, const char *json, size_t length, cha
     if (error_bytes) error[0] = '\0';
     int status = si__channels_parse(json, length, &channels, &count, error, error_bytes);
     if (status) return status;
+    uint32_t sum = si__crc32c(0, json, length);
+    int changed = n->channels && sum != n->channels_sum; /* somebody who knows better than a Retry-After */
+    n->channels_sum = sum;
     si__outbox *box, *following;
     for (box = STAILQ_FIRST(&n->outboxes); box; box = following) {
         following = STAILQ_NEXT(box, link);
@@ -179,7 +190,8 @@ int si__notify_channels_load(si__notify *n, const char *json, size_t length, cha
             si__outbox_tell(n, box, d, "retry", "the channels were changed meanwhile");
         }
         box->channel = si__outbox_channel(channels, count, box->name);
-        if (box->failures_in_row) box->not_before_ms = uv_now(n->loop);
+        if (changed || (box->failures_in_row && !box->paused_until_ms)) box->not_before_ms = uv_now(n->loop);
+        if (changed) si__pause_end(box);
         TAILQ_FOREACH(d, &box->queue, link) d->not_before_ms = 0;
         if (box->channel) continue;
         while ((d = TAILQ_FIRST(&box->queue))) si__outbox_give_up(box, d, "the channel was removed");
@@ -284,6 +296,14 @@ uint64_t si__notify_send(si__notify *n, const char *destination, const si__alert
     return si__notify_hold(n, destination, alerts, count, "", error, error_bytes);
 }
 
+void si__notify_states(const si__notify *n, void (*each)(void *arg, const si__notify_state *state), void *arg) {
+    const si__outbox *box;
+    STAILQ_FOREACH(box, &n->outboxes, link) {
+        const si__notify_state state = {box->name, box->error, box->attempts, box->count, box->paused_until_ms};
+        each(arg, &state);
+    }
+}
+
 size_t si__notify_pending(const si__notify *n) {
     return n->pending;
 }
@@ -299,6 +319,7 @@ static char *copy(const char *text, int *failed) {
 static void free_parts(si__notify *n) {
     si__channels_free(n->channels, n->channel_count);
     si__kept_close(n->kept);
+    free(n->pauses_path);
     free(n->ca_file);
     free(n->proxy_url);
     free(n->link_base);

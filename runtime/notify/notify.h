@@ -54,6 +54,19 @@ int si__notify_channels_load(si__notify *notify, const char *json, size_t length
    an earlier process left there is sent again, with its old delivery id. Nobody else may use the directory. Call it
    once, before anything is sent. 0 or SI_ENOMEM. Reads the directory (small, blocking). */
 int si__notify_keep(si__notify *notify, si__worker *worker, const char *dir);
+/* From now on a receiver's Retry-After outlives the process, in the file `path`, and what an earlier one left there is
+   obeyed. The worker (NULL: this thread) writes it; it must be closed after the notifier. Once. 0 or SI_ENOMEM. */
+int si__notify_keep_pauses(si__notify *notify, si__worker *worker, const char *path);
+
+typedef struct si__notify_state { /* how a channel is; borrowed for the call */
+    const char *channel, *error;  /* error: why the last attempt failed, "": it did not */
+    unsigned attempts;            /* of the message that is tried */
+    size_t waiting;               /* messages */
+    int64_t paused_until_ms;      /* Unix: its receiver asked to be left alone; 0: no */
+} si__notify_state;
+/* Every channel that a message went to, or waits for. */
+void si__notify_states(const si__notify *notify, void (*each)(void *arg, const si__notify_state *state), void *arg);
+
 /* Why the outbox could not be written the last time; "" when all is well, or nothing is kept. */
 const char *si__notify_keep_error(const si__notify *notify);
 

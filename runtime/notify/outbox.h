@@ -35,7 +35,10 @@ typedef struct si__outbox {     /* of one channel */
     si__delivery *running; /* in flight, and in the queue; NULL: none */
     si__request request;
     unsigned failures_in_row;
-    uint64_t not_before_ms; /* loop time */
+    uint64_t not_before_ms;  /* loop time */
+    int64_t paused_until_ms; /* Unix: the receiver asked for it; 0: it did not */
+    char error[160];         /* why the last attempt failed; "": it did not */
+    unsigned attempts;       /* of the message that is tried */
     STAILQ_ENTRY(si__outbox) link;
 } si__outbox;
 
@@ -52,10 +55,13 @@ struct si__notify {
     void *event_arg;
     si__channel *channels;
     size_t channel_count;
+    uint32_t channels_sum;        /* of the text that they were read from */
     struct si__outboxes outboxes; /* one per channel ever used and not empty, or still in the file */
     size_t pending, pending_bytes;
     uint32_t timeout_ms;
-    si__kept *kept; /* NULL: nothing is kept on disk */
+    si__kept *kept;    /* NULL: nothing is kept on disk */
+    char *pauses_path; /* NULL: they are forgotten */
+    si__worker *pauses_worker;
     uint64_t next_id, next_number, random;
     int closing, open_handles;
     void (*closed)(void *arg);
@@ -77,6 +83,10 @@ void si__outbox_give_up(si__outbox *box, si__delivery *delivery, const char *err
 void si__outbox_tell(si__notify *notify, const si__outbox *box, const si__delivery *delivery, const char *state,
                      const char *error);
 void si__outbox_log(si__notify *notify, int level, const si__outbox *box, const char *what, const char *error);
+
+/* pause.c: the receiver wants to be left alone for so long; it does not any more. */
+void si__pause_set(si__outbox *box, uint64_t ms);
+void si__pause_end(si__outbox *box);
 
 /* notify.c: starts what may go now. */
 void si__notify_pump(si__notify *notify);

@@ -215,10 +215,64 @@ static void test_a_disk_that_takes_nothing_stops_no_delivery(void **state) {
     http_server_stop(server);
 }
 
+static void note_state(void *arg, const si__notify_state *state) {
+    if (!strcmp(state->channel, "webhook:ops")) *(si__notify_state *)arg = *state;
+}
+
+/* A receiver that wants to be left alone for an hour is left alone by the next process, too; a channels file that was
+   changed meanwhile is somebody who knows better. */
+static void test_a_restart_does_not_forget_that_a_receiver_wants_a_pause(void **state) {
+    (void)state;
+    char dir[64], pauses[100], changed[sizeof alive + 8];
+    lasting l;
+    static const server_answer later[] = {{ANSWER, 503, "", "Retry-After", "3600"}, {ANSWER, 200, "ok", NULL, NULL}};
+    static const server_answer fine = {ANSWER, 200, "ok", NULL, NULL};
+    http_server *ops = http_server_start(later, 2), *pager = http_server_start(&fine, 1);
+    const si__alert a = alert_of("cpu_high", "x", SI__ALERT_FIRING);
+    temporary_dir_make(dir);
+    snprintf(pauses, sizeof pauses, "%s/pauses", dir);
+    for (int run = 0; run < 2; run++) {
+        si__notify_state ops_state = {0};
+        open_outbox(&l, dir);
+        assert_int_equal(si__notify_keep_pauses(l.w.notify, run ? l.worker : NULL, pauses), 0);
+        load(&l.w, alive, ops->port, pager->port);
+        send_alerts(&l.w, "webhook:ops", &a, 1);
+        if (!run) LOOP_UNTIL(&l.w.loop, l.w.retries == 1);
+        send_alerts(&l.w, "pagerduty:core", &a, 1);
+        LOOP_UNTIL(&l.w.loop, l.w.sent == 1);
+        assert_int_equal(http_server_requests(ops), 1);
+        si__notify_states(l.w.notify, note_state, &ops_state);
+        assert_int_equal(ops_state.waiting, 1 + run);
+        assert_true(ops_state.paused_until_ms > 0);
+        if (!run) assert_non_null(strstr(ops_state.error, "503"));
+        close_outbox(&l);
+    }
+    open_outbox(&l, dir);
+    assert_int_equal(si__notify_keep_pauses(l.w.notify, NULL, pauses), 0);
+    load(&l.w, alive, ops->port, pager->port);
+    load(&l.w, alive, ops->port, pager->port); /* looked at once more: that changes nothing */
+    assert_int_equal(l.w.sent, 0);
+    snprintf(changed, sizeof changed, "%s\n", alive);
+    load(&l.w, changed, ops->port, pager->port);
+    LOOP_UNTIL(&l.w.loop, l.w.sent == 2);
+    assert_int_equal(http_server_requests(ops), 3);
+    close_outbox(&l);
+    open_outbox(&l, dir); /* and that it is over is not forgotten either */
+    assert_int_equal(si__notify_keep_pauses(l.w.notify, NULL, pauses), 0);
+    load(&l.w, alive, ops->port, pager->port);
+    send_alerts(&l.w, "webhook:ops", &a, 1);
+    LOOP_UNTIL(&l.w.loop, l.w.sent == 1);
+    close_outbox(&l);
+    http_server_stop(ops);
+    http_server_stop(pager);
+    temporary_dir_remove(dir);
+}
+
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_restart_neither_forgets_nor_repeats),
+        cmocka_unit_test(test_a_restart_does_not_forget_that_a_receiver_wants_a_pause),
         cmocka_unit_test(test_killed_with_twenty_to_deliver),
         cmocka_unit_test(test_damage_costs_what_is_damaged),
         cmocka_unit_test(test_a_disk_that_takes_nothing_stops_no_delivery),

@@ -184,7 +184,7 @@ static void test_retry_after_is_obeyed(void **state) {
     uint64_t until = uv_hrtime() + 3000000000ull; /* longer than the longest first back-off */
     LOOP_UNTIL(&w.loop, uv_hrtime() > until);
     assert_int_equal(http_server_requests(server), 1);
-    load(&w, "{\"channels\":{\"slack:perf\":{\"url\":\"http://127.0.0.1:%u/\"}}}",
+    load(&w, "{\"channels\":{\"slack:perf\":{\"url\":\"http://127.0.0.1:%u/again\"}}}",
          server->port); /* new settings: a new try */
     LOOP_UNTIL(&w.loop, w.sent == 1);
     end(&w);

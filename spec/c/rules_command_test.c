@@ -8,10 +8,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../runtime/history/history.h"
@@ -230,11 +232,64 @@ static void mistakes_are_named(void **state) {
     expect(2, "check", "which directory?");
 }
 
+/* Asks `si rules list` until it says so. */
+static void wait_list(const char *part) {
+    for (int i = 0; i < 600; i++) {
+        rules("list --state live");
+        if (strstr(out, part)) return;
+        nanosleep(&(struct timespec){0, 50000000}, NULL);
+    }
+    print_error("no \"%s\" in:\n%s", part, out);
+    fail();
+}
+
+/* With an agent that is alive list tells what is in force there, and not what the files would be. */
+static void list_asks_a_live_agent(void **state) {
+    (void)state;
+    char path[128], pid[16], hash[33] = "", after[33] = "";
+    int status;
+    snprintf(path, sizeof path, "mkdir %s/liverules", dir);
+    assert_int_equal(system(path), 0);
+    write_file("liverules/mine.lua", "rule 'on' { watch = metric 'process.memory.usage', every = '1s', when = "
+                                     "function(s) return s:last() > 0 end }\n"
+                                     "rule 'bad' { watch = metric 'process.memory.usage', every = '1s',\n"
+                                     "  when = function(s) return s:last() > 0 and ({}).x + 1 > 2 end }\n");
+    write_file("liverules/routing.lua", "route { to = 'webhook:ops', wait = '1s' }\n");
+    write_file("channels2.json", "{\"channels\":{\"webhook:ops\":{\"url\":\"http://127.0.0.1:1/\"}}}");
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    pid_t agent = fork();
+    assert_true(agent >= 0);
+    if (agent == 0) {
+        if (chdir(dir) == 0)
+            execl(SI, "si", "sidecar", "--pid", pid, "--rules", "liverules", "--state", "live", "--channels",
+                  "channels2.json", (char *)NULL);
+        _exit(127);
+    }
+    wait_list("in force now in process ");
+    has(pid);
+    wait_list("last error: liverules/mine.lua:3: attempt to perform arithmetic on a nil value");
+    wait_list("webhook:ops: 1 waiting; "); /* a delivery that fails is seen here, too */
+    assert_non_null(strstr(out, "\non "));
+    assert_int_equal(sscanf(out, "set %32[0-9a-f]", hash), 1);
+    write_file("liverules/mine.lua", "rule 'on' { watch = metric 'process.memory.usage' when = 5 }\n");
+    wait_list("not in force, the set before stays:\nliverules/mine.lua:1:");
+    assert_int_equal(sscanf(out, "set %32[0-9a-f]", after), 1);
+    assert_string_equal(hash, after);
+    write_file("liverules/mine.lua",
+               "rule 'newer' { watch = metric 'm', when = function(s) return s:last() > 1 end }\n");
+    wait_list("\nnewer ");
+    assert_null(strstr(out, "not in force"));
+    assert_int_equal(kill(agent, SIGTERM), 0);
+    assert_int_equal(waitpid(agent, &status, 0), agent);
+    expect(0, "list --state live", "no agent is alive in live");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list_shows_the_set),     cmocka_unit_test(explain_says_what_a_rule_sees),
         cmocka_unit_test(replay_shows_when),      cmocka_unit_test(route_says_who),
         cmocka_unit_test(a_test_message_arrives), cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(list_asks_a_live_agent),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

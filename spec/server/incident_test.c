@@ -203,13 +203,13 @@ static void firing_and_resolving_are_told_until_somebody_listens(void **state) {
 }
 
 static void what_was_not_delivered_is_sent_after_a_restart(void **state) {
-    static const server_answer answers[] = {{ANSWER, 503, "later", "Retry-After", "3600"},
+    static const server_answer answers[] = {{ANSWER, 503, "later", "Retry-After", "4"},
                                             {ANSWER, 200, "ok", NULL, NULL}};
     world w;
     (void)state;
     make(&w, answers, 2);
     send_state(&w, "cpu_high", SI__ALERT_FIRING, w.started_ms, 1000);
-    wait_delivery(&w, "cpu_high", "retry"); /* and would be tried again in an hour */
+    wait_delivery(&w, "cpu_high", "retry"); /* and would be tried again in four seconds */
     dashboard_stop(&w.d, SIGKILL);
     start(&w);
     wait_told(&w, "cpu_high", "\"state\":\"firing\"", 2);
