@@ -110,9 +110,11 @@ void si__handle_history(si__request *request) {
                            .plain = w.plain};
     const si__script_env env = {.history = feed.history, .at_dashboard = !w.plain};
     feed.script = feed.history ? si__script_new(&env) : NULL;
-    int failed = feed.script ? SI_OK : SI_ENOMEM;
-    if (!failed) si__script_count_below(feed.script, w.below_ms, w.below_count);
-    if (!failed) failed = fill(&feed, &w);
+    int failed = SI_ENOMEM;
+    if (feed.script) {
+        si__script_count_below(feed.script, w.below_ms, w.below_count);
+        failed = fill(&feed, &w);
+    }
     if (!failed) failed = si__history_encode(feed.history, &encoded, &length);
     si__script_free(feed.script);
     si__history_free(feed.history);

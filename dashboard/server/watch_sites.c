@@ -90,23 +90,27 @@ static int add_bodies(stretch *m, si__sum *sum) {
 
 /* ---- What the functions have ---- */
 
-/* The sum as a tree of functions; NULL: out of memory. */
-static si__calltree *named(stretch *m, const si__branch *branches, size_t count) {
-    si__calltree *tree = si__calltree_new();
-    uint32_t *nodes = malloc((count + 1) * sizeof *nodes);
-    size_t i = tree && nodes ? 1 : count + 1;
-    if (i == 1) nodes[0] = 0;
-    for (; i < count; i++) {
+static int name_branches(stretch *m, const si__branch *branches, size_t count, si__calltree *tree, uint32_t *nodes) {
+    nodes[0] = 0;
+    for (size_t i = 1; i < count; i++) {
         uint32_t number = si__functions_of(m->sites->functions, branches[i].frame);
-        if (number == UINT32_MAX) break;
+        if (number == UINT32_MAX) return SI_ENOMEM;
         const si__function *f = si__functions_at(m->sites->functions, number);
         uint32_t frame = si__calltree_frame(tree, f->function, "", 0, f->module);
         nodes[i] = frame == UINT32_MAX ? UINT32_MAX : si__calltree_child(tree, nodes[branches[i].parent], frame);
-        if (nodes[i] == UINT32_MAX) break;
+        if (nodes[i] == UINT32_MAX) return SI_ENOMEM;
         si__calltree_add(tree, nodes[i], branches[i].self, branches[i].self_count);
     }
+    return SI_OK;
+}
+
+/* The sum as a tree of functions; NULL: out of memory. */
+static si__calltree *named(stretch *m, const si__branch *branches, size_t count) {
+    si__calltree *tree = si__calltree_new();
+    uint32_t *nodes = calloc(count + 1, sizeof *nodes);
+    int failed = tree && nodes ? name_branches(m, branches, count, tree, nodes) : SI_ENOMEM;
     free(nodes);
-    if (i == count) return tree;
+    if (!failed) return tree;
     si__calltree_free(tree);
     return NULL;
 }
