@@ -220,6 +220,10 @@ static void govern(si__agent *a) {
     a->governed_events = events;
 }
 
+static void age_work(void *cache) {
+    (void)si__unwind_cache_age(cache);
+}
+
 static void every_second(si__agent *a) {
     for (size_t i = 0; i < a->target_count; i++) si__target_beat(a->targets[i]);
     si__script_tick(a->script, a->unix_ms);
@@ -231,6 +235,7 @@ static void every_second(si__agent *a) {
     if (a->now_ms - a->last_govern_ms >= GOVERNOR_MS) {
         a->last_govern_ms = a->now_ms;
         govern(a);
+        si__worker_submit(a->worker, age_work, NULL, a->cache);
     }
     si__agent_enable_types(a);
     end_focuses(a);
@@ -325,6 +330,10 @@ void si__agent_process_ended(si__agent *a, pid_t pid) {
     si__agent_learn(a, target);
     a->targets_ending++;
     si__target_end(target, on_target_freed, a);
+}
+
+void si__agent_let_go(si__agent *a) {
+    for (size_t i = 0; i < a->target_count; i++) si__target_let_go(a->targets[i]);
 }
 
 /* ---- Life ---- */

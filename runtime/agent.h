@@ -64,6 +64,9 @@ void si__agent_flush(si__agent *agent, void (*done)(void *arg), void *arg);
  * SI_ETIMEDOUT). */
 void si__agent_stop(si__agent *agent, uint32_t timeout_ms, void (*stopped)(void *arg, int rc), void *arg);
 
+/* Regions of other processes are read again from their files when they are needed, instead of staying resident here. */
+void si__agent_let_go(si__agent *agent);
+
 /* Releases everything, also an agent that was not stopped. Asynchronous: `freed` on the loop, with no handle left. */
 void si__agent_free(si__agent *agent, void (*freed)(void *arg), void *arg);
 

@@ -287,6 +287,10 @@ void si__target_rates(si__target *t, const si__rates *rates) {
     if (t->own) si__probe_retune();
 }
 
+void si__target_let_go(si__target *t) {
+    if (!t->own) si__region_let_go(t->region);
+}
+
 /* ---- End ---- */
 
 typedef struct retired { /* a region that nobody drains any more */

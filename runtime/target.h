@@ -46,6 +46,9 @@ void si__target_tally(si__target *target);
 /* About once a second: finds threads and modules that nobody told us of, where this process is the observed one. */
 void si__target_beat(si__target *target);
 
+/* Another process's region is no longer resident in this one until it is read again. */
+void si__target_let_go(si__target *target);
+
 /* Waits that go on right now: what has passed of them goes to the recorder. Before a report is cut. */
 void si__target_waits(si__target *target);
 

@@ -22,6 +22,7 @@
 #include "probe_path.h"
 #include "probe_server.h"
 #include "program.h"
+#include "resident.h"
 
 enum { MIN_DESCRIPTORS = 16, STOP_TIMEOUT_MS = 10000, DEFAULT_HZ = 100, LATE_PROBE_MS = 2000 };
 
@@ -33,6 +34,7 @@ typedef struct run {
     si__probe_server *server; /* NULL: nothing is preloaded */
     si__child *child;
     uv_timer_t late;
+    si__resident resident;
     int wait_status, file_failed;
 } run;
 
@@ -121,6 +123,7 @@ static void on_stopped(void *arg, int rc) {
 static void on_exited(void *arg, int wait_status) {
     run *r = arg;
     r->wait_status = wait_status;
+    si__resident_end(&r->resident);
     si__agent_process_ended(r->agent, si__child_pid(r->child));
     si__agent_program_ended(r->agent, wait_status);
     if (r->server && si__probe_server_seen(r->server) == 0 && (r->args.folded_dir || r->args.pprof_dir)) {
@@ -212,12 +215,14 @@ static int start(run *r) {
     r->late.data = r;
     uv_timer_start(&r->late, on_late, LATE_PROBE_MS, 0);
     uv_unref((uv_handle_t *)&r->late);
+    si__resident_start(&r->resident, &r->loop, r->agent);
     return 0;
 }
 
 int si__command_run(int argc, char **argv) {
     static run r;
     char error[256];
+    si__resident_setup();
     int rc = si__arguments_parse(&r.args, SI__ACCEPT_RUN, argc, argv);
     if (rc) return rc < 0 ? 0 : rc;
     if ((rc = make_dir("folded", r.args.folded_dir)) || (rc = make_dir("pprof", r.args.pprof_dir))) return rc;

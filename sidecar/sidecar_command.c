@@ -17,6 +17,7 @@
 #include "../runtime/settings.h"
 #include "arguments.h"
 #include "command.h"
+#include "resident.h"
 
 enum { SCAN_MS = 1000, SEARCH_EVERY = 10, MAX_PROCESSES = 64, STOP_TIMEOUT_MS = 5000 };
 
@@ -31,6 +32,7 @@ typedef struct sidecar {
     si__settings *settings;
     si__agent *agent;
     uv_timer_t scan;
+    si__resident resident;
     uv_signal_t term, interrupt;
     observed processes[MAX_PROCESSES];
     size_t count;
@@ -126,6 +128,7 @@ static void on_stopped(void *arg, int rc) {
 static void stop(sidecar *s) {
     if (s->stopping) return;
     s->stopping = 1;
+    si__resident_end(&s->resident);
     uv_timer_stop(&s->scan);
     si__agent_stop(s->agent, STOP_TIMEOUT_MS, on_stopped, s);
 }
@@ -150,6 +153,7 @@ static int start(sidecar *s) {
     si__agent_status(s->agent, "probe", "off", "observed from outside: metrics alone; use 'si run' for profiles");
     if (s->args.pid) observe(s, s->args.pid, started);
     uv_timer_init(&s->loop, &s->scan);
+    si__resident_start(&s->resident, &s->loop, s->agent);
     uv_signal_init(&s->loop, &s->term);
     uv_signal_init(&s->loop, &s->interrupt);
     s->scan.data = s->term.data = s->interrupt.data = s;
@@ -162,6 +166,7 @@ static int start(sidecar *s) {
 int si__command_sidecar(int argc, char **argv) {
     static sidecar s;
     char error[256], comm[64] = "";
+    si__resident_setup();
     int rc = si__arguments_parse(&s.args, SI__ACCEPT_SIDECAR, argc, argv);
     if (rc) return rc < 0 ? 0 : rc;
     if (s.args.pid) start_time(s.args.pid, comm, sizeof comm);

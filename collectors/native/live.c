@@ -1,6 +1,8 @@
 /*
- * The live set: see live.h. Open addressing with linear probing and no tombstones: a lookup looks as far from an
- * entry's home as any entry ever was, which stays a step or two as long as the table is far from full.
+ * The live set: see live.h. Open addressing without tombstones: an address has an order of places where its entry may
+ * be, and a lookup follows it as far as any entry ever was, which is a few steps as long as the table is far from full.
+ * The first places are in a small part of the table, the next ones in a larger part, so that few entries touch few
+ * pages, here and in the readers.
  *
  * An entry's address is written last and cleared first. Of two entries for one address, the older is a leftover whose
  * release nobody saw.
@@ -14,7 +16,16 @@
 #include "fork.h"
 #include "heap_thread.h"
 
-enum { REACH_MAX = 63, BEING_WRITTEN = 1, CHUNK = 128 }; /* CHUNK: entries in a page */
+enum { BEING_WRITTEN = 1, CHUNK = 128 }; /* CHUNK: entries in a page */
+enum {
+    SMALL = 2048, /* entries of the parts, and how many places in a row an address has in each */
+    MIDDLE = 8192,
+    LARGE = SI__LIVE_COUNT - MIDDLE - SMALL,
+    SMALL_PLACES = 4,
+    MIDDLE_PLACES = 8,
+    LARGE_PLACES = 64,
+    PLACES = SMALL_PLACES + MIDDLE_PLACES + LARGE_PLACES
+};
 #define TAKEN (1ull << 63) /* of an address: in somebody's hands; lookups pass by, readers still count it */
 #define OBJECTS_MAX_Q16 (1ull << 62)
 
@@ -29,8 +40,16 @@ void si__live_setup(void) {
     errno = saved;
 }
 
-static uint32_t home_of(uint64_t address) {
-    return (uint32_t)((address >> 4) * 0x9e3779b97f4a7c15ull >> 32) % SI__LIVE_COUNT;
+static uint32_t hash_of(uint64_t address) {
+    return (uint32_t)((address >> 4) * 0x9e3779b97f4a7c15ull >> 32);
+}
+
+/* Where an entry may be: step 0 first, below PLACES. */
+static uint32_t place_of(uint32_t hash, uint32_t step) {
+    if (step < SMALL_PLACES) return (hash + step) % SMALL;
+    step -= SMALL_PLACES;
+    if (step < MIDDLE_PLACES) return SMALL + (hash + step) % MIDDLE;
+    return SMALL + MIDDLE + (hash + step - MIDDLE_PLACES) % LARGE;
 }
 
 /* ---- The filter: counts that stay at 255 once they got there ---- */
@@ -61,10 +80,10 @@ uint32_t si__live_count(void) {
 
 /* ---- Entries ---- */
 
-static void reach_at_least(uint32_t distance) {
+static void reach_at_least(uint32_t step) {
     uint32_t reach = atomic_load_explicit(&si__live_here.reach, memory_order_relaxed);
-    while (reach < distance && !atomic_compare_exchange_weak_explicit(&si__live_here.reach, &reach, distance,
-                                                                      memory_order_relaxed, memory_order_relaxed)) {}
+    while (reach < step && !atomic_compare_exchange_weak_explicit(&si__live_here.reach, &reach, step,
+                                                                  memory_order_relaxed, memory_order_relaxed)) {}
 }
 
 static void note_chunk(si__region *region, uint32_t index) {
@@ -76,13 +95,13 @@ static void note_chunk(si__region *region, uint32_t index) {
 
 uint32_t si__live_add(si__region *region, const void *where, int64_t bytes, uint64_t objects_q16, uint64_t *serial) {
     uint64_t address = (uint64_t)(uintptr_t)where;
-    uint32_t home = home_of(address);
+    uint32_t hash = hash_of(address);
     if (si__live_maybe(where)) {
         uint32_t leftover = si__live_take(region, where);
         if (leftover != SI__LIVE_NONE) si__live_drop(region, leftover, where);
     }
-    for (uint32_t distance = 0; distance <= REACH_MAX; distance++) {
-        uint32_t index = (home + distance) % SI__LIVE_COUNT;
+    for (uint32_t step = 0; step < PLACES; step++) {
+        uint32_t index = place_of(hash, step);
         si__live *entry = si__region_live(region, index);
         uint64_t empty = 0;
         if (atomic_load_explicit(&entry->address, memory_order_relaxed) != 0 ||
@@ -92,7 +111,7 @@ uint32_t si__live_add(si__region *region, const void *where, int64_t bytes, uint
         atomic_thread_fence(memory_order_release); /* who sees what follows sees that it is being written, too */
         *serial = atomic_fetch_add_explicit(&si__live_here.serial, 1, memory_order_relaxed) + 1;
         note_chunk(region, index);
-        reach_at_least(distance);
+        reach_at_least(step);
         filter_add(address);
         atomic_fetch_add_explicit(&si__live_here.count, 1, memory_order_relaxed);
         atomic_store_explicit(&entry->bytes, bytes, memory_order_relaxed);
@@ -108,9 +127,9 @@ uint32_t si__live_add(si__region *region, const void *where, int64_t bytes, uint
 
 uint32_t si__live_take(si__region *region, const void *where) {
     uint64_t address = (uint64_t)(uintptr_t)where;
-    uint32_t home = home_of(address), reach = atomic_load_explicit(&si__live_here.reach, memory_order_relaxed);
-    for (uint32_t distance = 0; distance <= reach; distance++) {
-        uint32_t index = (home + distance) % SI__LIVE_COUNT;
+    uint32_t hash = hash_of(address), reach = atomic_load_explicit(&si__live_here.reach, memory_order_relaxed);
+    for (uint32_t step = 0; step <= reach; step++) {
+        uint32_t index = place_of(hash, step);
         _Atomic uint64_t *there = &si__region_live(region, index)->address;
         uint64_t expected = address;
         if (atomic_load_explicit(there, memory_order_relaxed) == address &&

@@ -84,7 +84,7 @@ typedef struct si__heap_sums {
 } si__heap_sums;
 
 /* Reads tallies and live table. Counts of this process are exact. Those of another one lag by up to a second, and by
-   what a thread that rests since did after its last visit: at most 1,024 releases, or allocations of some milliseconds.
+   what a thread that rests since did after its last visit: allocations and releases of some milliseconds.
    Threads that have ended have handed in everything. */
 void si__heap_sums_read(si__region *region, si__heap_sums *out);
 

@@ -140,6 +140,11 @@ void si__region_unmap(si__region *region) {
     if (region) munmap(region, TOTAL_BYTES);
 }
 
+void si__region_let_go(si__region *region) {
+    /* But the first page, which is a copy and not the file's. */
+    madvise((char *)region + SI__REGION_LAYOUT_BYTES, TOTAL_BYTES - SI__REGION_LAYOUT_BYTES, MADV_DONTNEED);
+}
+
 void *si__region_unmap_but_tables(si__region *region) {
     void *tables = (char *)region + UNWIND_OFF;
     munmap(region, UNWIND_OFF);

@@ -312,6 +312,10 @@ si__region *si__region_create(int *fd_out, int *errno_out);
 si__region *si__region_map(int fd, int *errno_out);
 void si__region_unmap(si__region *region);
 
+/* Of a region that another process created: its pages are no longer resident in this one until they are touched again.
+   Nothing is lost. Any thread, also while others read it. */
+void si__region_let_go(si__region *region);
+
 /* Unmaps all of it but the arena of unwind tables, which is returned, and that again. Only system calls. */
 void *si__region_unmap_but_tables(si__region *region);
 void si__region_unmap_tables(void *tables);

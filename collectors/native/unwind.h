@@ -57,6 +57,10 @@ typedef struct si__unwind_cache si__unwind_cache; /* compiled rows per file, sha
 si__unwind_cache *si__unwind_cache_new(void);
 void si__unwind_cache_free(si__unwind_cache *cache);
 
+/* Frees the tables that were not used since it was called last: every region has a copy of those it needs, so a
+   program that starts no more processes and loads no more modules needs none of ours. Returns the bytes freed. */
+size_t si__unwind_cache_age(si__unwind_cache *cache);
+
 /*
  * Publishes tables for `modules` (executable mappings of the process, sorted by start) into the region's arena.
  * Compiles files not seen before; unchanged modules keep their rows. `root` prefixes module paths

@@ -27,7 +27,7 @@ typedef struct cached_file {
 struct si__unwind_cache {
     cached_file *files;
     size_t count, capacity;
-    uint64_t clock;
+    uint64_t clock, aged; /* aged: clock when tables were looked through last */
     si__publication *publications;
 };
 
@@ -204,4 +204,20 @@ void si__unwind_cache_trim(si__unwind_cache *c) {
         c->files[kept++] = c->files[i];
     }
     c->count = kept;
+}
+
+size_t si__unwind_cache_age(si__unwind_cache *c) {
+    size_t kept = 0, freed = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        si__unwind_table *table = c->files[i].table;
+        if (!table || c->files[i].used > c->aged) {
+            c->files[kept++] = c->files[i];
+            continue;
+        }
+        freed += table->bytes;
+        free(table);
+    }
+    c->count = kept;
+    c->aged = c->clock;
+    return freed;
 }

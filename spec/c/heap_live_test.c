@@ -94,6 +94,23 @@ static void a_full_table_refuses_and_says_so(void **state) {
     for (uint64_t i = 1; i <= added; i++) assert_int_equal(si__live_maybe(at(i * 16)), 0);
 }
 
+/* Readers look at pages that were ever used, and both sides have them in memory. */
+static void few_entries_touch_few_pages(void **state) {
+    (void)state;
+    enum { ENTRIES = 500 };
+    uint64_t serial;
+    int pages = 0;
+    for (uint64_t i = 1; i <= ENTRIES; i++)
+        assert_int_not_equal(si__live_add(region, at(i * 0x12340), 10, 65536, &serial), SI__LIVE_NONE);
+    for (size_t i = 0; i < SI__LIVE_CHUNKS / 64; i++) pages += __builtin_popcountll(region->live_chunks[i]);
+    assert_in_range(pages, 1, 24); /* of 512, where it was 300 */
+    for (uint64_t i = 1; i <= ENTRIES; i++) {
+        uint32_t index = si__live_take(region, at(i * 0x12340));
+        assert_int_not_equal(index, SI__LIVE_NONE);
+        si__live_drop(region, index, at(i * 0x12340));
+    }
+}
+
 /* ---- Threads ---- */
 
 enum { THREADS = 4, HELD = 64 };
@@ -170,6 +187,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_was_added_is_read_back, setup, teardown),
         cmocka_unit_test_setup_teardown(an_address_is_live_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_table_refuses_and_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(few_entries_touch_few_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(readers_see_whole_entries_while_threads_change_them, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_in_the_table_is_passed_over, setup, teardown),
     };

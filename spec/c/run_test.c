@@ -129,6 +129,21 @@ static void a_stripped_program_still_has_start_and_main(void **state) {
     assert_true(folded_sum("out4/cpu.folded", "_start;") > total * 0.5);
 }
 
+/* The program itself looks at what `si` has in memory, until most of what its start touched was given back. */
+static void the_agent_beside_a_program_stays_small(void **state) {
+    (void)state;
+    char out[4096];
+    static const char look[] = "for i in $(seq 600); do while read name kb unit; do "
+                               "[ $name != VmRSS: ] || [ $kb -gt 12288 ] || exit 5; done < /proc/$agent/status; "
+                               "sleep 0.1; done; exit 6";
+    assert_int_equal(exit_code(shell(out, sizeof out, SI " run -- sh -c 'sleep 3; agent=$PPID; %s'", look)), 5);
+    assert_int_equal(exit_code(shell(out, sizeof out,
+                                     "sleep 100 & it=$!; " SI " sidecar --pid $it & agent=$!; sleep 3; (%s); rc=$?; "
+                                     "kill $it $agent; wait; exit $rc",
+                                     look)),
+                     5);
+}
+
 /* Processes that are gone before anybody has looked at them: a build. */
 static void short_processes_count(void **state) {
     (void)state;
@@ -403,6 +418,7 @@ int main(void) {
         cmocka_unit_test(a_static_program_runs_and_we_say_why_it_has_no_profile),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(version_and_help),
+        cmocka_unit_test(the_agent_beside_a_program_stays_small),
         cmocka_unit_test(sidecar_ends_with_its_process),
         cmocka_unit_test(nothing_is_left_behind),
     };

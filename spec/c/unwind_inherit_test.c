@@ -87,6 +87,43 @@ static void a_child_has_whole_stacks_at_once(void **state) {
     assert_int_equal(atomic_load(&f->child->modules_wanted), 1);
 }
 
+static void tables_are_kept_by_regions_alone_when_nobody_asks_for_more(void **state) {
+    family *f = *state;
+    unsigned flags;
+    assert_int_equal(si__unwind_cache_age(f->cache), 0); /* they were used just now */
+    assert_true(si__unwind_cache_age(f->cache) > 10000);
+    assert_int_equal(si__unwind_cache_age(f->cache), 0);
+    assert_true(walk_here(f, f->published, &flags) > 4);
+    assert_int_equal(flags, 0);
+    publish(f); /* with the tables that are there */
+    assert_true(walk_here(f, f->published, &flags) > 4);
+    si__region *other = make_child();
+    size_t unavailable; /* with new ones */
+    assert_true(si__unwind_publish(f->cache, other, f->modules.items, f->modules.count, "", &unavailable) > 0);
+    assert_true(walk_here(f, other, &flags) > 4);
+    assert_int_equal(flags, 0);
+    si__unwind_forget(f->cache, other);
+    si__region_unmap(other);
+}
+
+static void a_region_that_is_let_go_of_is_as_it_was(void **state) {
+    family *f = *state;
+    unsigned flags;
+    int error;
+    si__region *other = si__region_map(f->fd, &error); /* as another process has it */
+    assert_non_null(other);
+    atomic_store(&other->live_refused, 77);
+    si__region_let_go(f->published);
+    assert_int_equal(atomic_load(&f->published->live_refused), 77);
+    assert_int_equal(f->published->magic, SI__REGION_MAGIC);
+    atomic_store(&f->published->live_refused, 78);
+    si__region_let_go(f->published);
+    assert_int_equal(atomic_load(&other->live_refused), 78);
+    assert_true(walk_here(f, f->published, &flags) > 4);
+    assert_int_equal(flags, 0);
+    si__region_unmap(other);
+}
+
 static void other_tables_of_the_parent_are_not_believed(void **state) {
     family *f = *state;
     unsigned flags;
@@ -121,6 +158,8 @@ static void a_grandchild_inherits_what_its_parent_had_inherited(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_child_has_whole_stacks_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(tables_are_kept_by_regions_alone_when_nobody_asks_for_more, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_region_that_is_let_go_of_is_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(other_tables_of_the_parent_are_not_believed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_grandchild_inherits_what_its_parent_had_inherited, setup, teardown),
     };
