@@ -237,10 +237,10 @@ void *si__heap_reallocarray(void *old, size_t count, size_t bytes, const void *c
 /* ---- Embedded: what the modules' tables point to ---- */
 
 static void *wrap_malloc(size_t bytes) {
-    return si__heap_malloc(bytes, SI__HEAP_CALLER);
+    return si__heap_malloc(bytes);
 }
 static void *wrap_calloc(size_t count, size_t bytes) {
-    return si__heap_calloc(count, bytes, SI__HEAP_CALLER);
+    return si__heap_calloc(count, bytes);
 }
 static void *wrap_realloc(void *old, size_t bytes) {
     return si__heap_realloc(old, bytes, SI__HEAP_CALLER);

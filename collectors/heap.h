@@ -66,22 +66,22 @@ void *si__heap_reallocarray(void *old, size_t count, size_t bytes, const void *c
 
 /* ---- The usual cases: no visit due, nothing sampled released. A jump to the real function ends them. ---- */
 
-static inline void *si__heap_malloc(size_t bytes, const void *caller) {
-    if (!si__heap_count(si__heap_self.cell, bytes)) return si__heap_malloc_visit(bytes, caller);
+/* These two are in line in the hooked functions, whose caller they look up when it is wanted and not at every call. */
+static inline __attribute__((always_inline)) void *si__heap_malloc(size_t bytes) {
+    if (!si__heap_count(si__heap_self.cell, bytes)) return si__heap_malloc_visit(bytes, SI__HEAP_CALLER);
     return si__heap_real.malloc(bytes);
 }
 
-static inline void *si__heap_calloc(size_t count, size_t bytes, const void *caller) {
+static inline __attribute__((always_inline)) void *si__heap_calloc(size_t count, size_t bytes) {
     size_t all;
     if (__builtin_mul_overflow(count, bytes, &all)) return si__heap_real.calloc(count, bytes);
-    if (!si__heap_count(si__heap_self.cell, all)) return si__heap_calloc_visit(count, bytes, caller);
+    if (!si__heap_count(si__heap_self.cell, all)) return si__heap_calloc_visit(count, bytes, SI__HEAP_CALLER);
     return si__heap_real.calloc(count, bytes);
 }
 
 static inline void *si__heap_realloc(void *old, size_t bytes, const void *caller) {
     si__heap_cell *cell = si__heap_self.cell;
-    if (!old || bytes == 0 || si__live_maybe(old) ||
-        atomic_load_explicit(&cell->frees_left, memory_order_relaxed) == 0 || !si__heap_count(cell, bytes))
+    if (!old || bytes == 0 || si__live_maybe(old) || !si__heap_counts_frees(cell) || !si__heap_count(cell, bytes))
         return si__heap_realloc_visit(old, bytes, caller);
     si__heap_count_free(cell);
     return si__heap_real.realloc(old, bytes);

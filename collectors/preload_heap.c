@@ -10,11 +10,11 @@
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT void *malloc(size_t bytes) {
-    return si__heap_malloc(bytes, SI__HEAP_CALLER);
+    return si__heap_malloc(bytes);
 }
 
 EXPORT void *calloc(size_t count, size_t bytes) {
-    return si__heap_calloc(count, bytes, SI__HEAP_CALLER);
+    return si__heap_calloc(count, bytes);
 }
 
 EXPORT void *realloc(void *old, size_t bytes) {

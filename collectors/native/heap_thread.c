@@ -11,7 +11,10 @@
 
 enum { HAND_IN_NS = 1000000000 };
 
-static si__heap_cell nobody; /* of threads before their first visit: says that one is due; never written */
+/* Of threads before their first visit: says that one is due, which a few bytes more or less, by threads that take from
+   it at the same moment, do not change. */
+#define NOTHING_LEFT ((uint64_t)1 << 63 | (uint64_t)1 << 62)
+static si__heap_cell nobody = {.bytes_left = NOTHING_LEFT, .frees_left = NOTHING_LEFT};
 __thread si__heap_thread si__heap_self = {.cell = &nobody};
 
 static struct cells { si__heap_cell of[SI__SLOT_COUNT]; } __attribute__((aligned(4096))) cells;
@@ -48,9 +51,12 @@ void si__heap_set_frees(si__heap_cell *cell, uint64_t frees, uint64_t left) {
 static int read_sums(const si__heap_cell *cell, uint64_t *bytes, uint64_t *frees) {
     for (int tries = 0; tries < 8; tries++) {
         uint32_t version = atomic_load_explicit(&cell->version, memory_order_acquire);
-        *bytes = si__heap_bytes(cell);
-        *frees = si__heap_frees(cell);
+        uint64_t bytes_left = atomic_load_explicit(&cell->bytes_left, memory_order_relaxed);
+        uint64_t frees_left = atomic_load_explicit(&cell->frees_left, memory_order_relaxed);
+        *bytes = atomic_load_explicit(&cell->bytes_until, memory_order_relaxed) - bytes_left;
+        *frees = atomic_load_explicit(&cell->frees_until, memory_order_relaxed) - frees_left;
         atomic_thread_fence(memory_order_acquire);
+        if ((int64_t)bytes_left < 0 || (int64_t)frees_left < 0) return 0;
         if (version % 2 == 0 && atomic_load_explicit(&cell->version, memory_order_relaxed) == version) return 1;
     }
     return 0;
@@ -91,6 +97,11 @@ static void move_to(si__heap_thread *self, si__heap_cell *cell) {
     self->cell = cell;
 }
 
+static uint64_t next_window(uint64_t window, int soon, uint64_t min, uint64_t max) {
+    window = soon ? window * 2 : window / 2;
+    return window < min ? min : window < max ? window : max;
+}
+
 si__heap_cell *si__heap_visit(si__heap_thread *self) {
     si__region *region = self->ended ? NULL : si__owner_region();
     si__slot *slot = region ? si__thread_slot() : NULL;
@@ -98,15 +109,17 @@ si__heap_cell *si__heap_visit(si__heap_thread *self) {
     si__heap_cell *cell = slot ? &cells.of[index] : &self->own;
     if (cell != self->cell) move_to(self, cell);
     if (si__heap_bytes(cell) < self->seen) self->seen = 0; /* wiped by a fork */
-    si__heap_set_frees(cell, si__heap_frees(cell), SI__HEAP_VISIT_FREES);
-    if (!slot) return cell;
-    hand_in(region, index);
+    if (!slot) {
+        si__heap_set_frees(cell, si__heap_frees(cell), SI__HEAP_VISIT_FREES_MIN);
+        return cell;
+    }
     uint64_t now = si__now_ns();
-    uint64_t window = now - self->seen_ns < SI__HEAP_VISIT_NS ? self->window * 2 : self->window / 2;
-    self->window = window < SI__HEAP_VISIT_MIN   ? SI__HEAP_VISIT_MIN
-                   : window < SI__HEAP_VISIT_MAX ? window
-                                                 : SI__HEAP_VISIT_MAX;
+    int soon = now - self->seen_ns < SI__HEAP_VISIT_NS;
+    self->window = next_window(self->window, soon, SI__HEAP_VISIT_MIN, SI__HEAP_VISIT_MAX);
+    self->free_window = next_window(self->free_window, soon, SI__HEAP_VISIT_FREES_MIN, SI__HEAP_VISIT_FREES_MAX);
     self->seen_ns = now;
+    si__heap_set_frees(cell, si__heap_frees(cell), self->free_window);
+    hand_in(region, index);
     uint64_t last = atomic_load_explicit(&handed_in_ns, memory_order_relaxed);
     if (now - last > HAND_IN_NS &&
         atomic_compare_exchange_strong_explicit(&handed_in_ns, &last, now, memory_order_relaxed, memory_order_relaxed))

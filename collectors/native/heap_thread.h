@@ -16,7 +16,8 @@ enum {
     SI__HEAP_VISIT_MIN = 64 * 1024,         /* bytes allocated between two visits of a thread, at most: so many, */
     SI__HEAP_VISIT_MAX = 128 * 1024 * 1024, /* and up to this when they would come more often than every */
     SI__HEAP_VISIT_NS = 5000000,
-    SI__HEAP_VISIT_FREES = 1024 /* releases, likewise */
+    SI__HEAP_VISIT_FREES_MIN = 1024, /* releases, likewise */
+    SI__HEAP_VISIT_FREES_MAX = 256 * 1024
 };
 
 /* What a call changes counts down, so that it is compared and stored as it is: bytes asked for are bytes_until -
@@ -30,10 +31,11 @@ typedef struct si__heap_cell {
 } __attribute__((aligned(64))) si__heap_cell;
 
 typedef struct si__heap_thread {
-    si__heap_cell *cell; /* never NULL: a new thread's first call finds a visit due */
-    uint64_t seen;       /* bytes of the cell at the last visit */
-    uint64_t seen_ns;    /* when that was */
-    uint64_t window;     /* bytes to the next one, at most */
+    si__heap_cell *cell;  /* never NULL: a new thread's first call finds a visit due */
+    uint64_t seen;        /* bytes of the cell at the last visit */
+    uint64_t seen_ns;     /* when that was */
+    uint64_t window;      /* bytes to the next one, at most */
+    uint64_t free_window; /* releases, likewise */
     si__poisson poisson;
     uint32_t busy;  /* in a visit: calls of our own go straight through */
     uint32_t ended; /* the thread has given its slot back */
@@ -51,18 +53,45 @@ static inline void si__heap_increment(_Atomic uint64_t *count) {
 #endif
 }
 
-/* 1: the call is counted, and no visit is due. */
+/* A release now would be counted without a visit. */
+static inline int si__heap_counts_frees(const si__heap_cell *cell) {
+    return (int64_t)atomic_load_explicit(&cell->frees_left, memory_order_relaxed) > 0;
+}
+
+/*
+ * 1: the call is counted, and no visit is due. On x86-64 one instruction takes from what is left, and its flags tell
+ * whether there was enough (of bytes, more than enough). If not, it is put back, and was less than nothing meanwhile.
+ */
 static inline int si__heap_count(si__heap_cell *cell, uint64_t size) {
+#if defined(__x86_64__)
+    int due;
+    if (__builtin_expect(size > INT32_MAX, 0)) return 0; /* more than ever is left */
+    __asm__ volatile("subq %2, %0" : "+m"(cell->bytes_left), "=@ccle"(due) : "er"(size));
+    if (__builtin_expect(due, 0)) {
+        __asm__ volatile("addq %1, %0" : "+m"(cell->bytes_left) : "er"(size) : "cc");
+        return 0;
+    }
+#else
     uint64_t left = atomic_load_explicit(&cell->bytes_left, memory_order_relaxed);
-    if (__builtin_expect(left <= size, 0)) return 0;
+    if (__builtin_expect((int64_t)left <= 0 || left <= size, 0)) return 0;
     atomic_store_explicit(&cell->bytes_left, left - size, memory_order_relaxed);
+#endif
     si__heap_increment(&cell->mallocs);
     return 1;
 }
 static inline int si__heap_count_free(si__heap_cell *cell) {
+#if defined(__x86_64__)
+    int due;
+    __asm__ volatile("subq $1, %0" : "+m"(cell->frees_left), "=@ccl"(due));
+    if (__builtin_expect(due, 0)) {
+        __asm__ volatile("addq $1, %0" : "+m"(cell->frees_left) : : "cc");
+        return 0;
+    }
+#else
+    if (__builtin_expect(!si__heap_counts_frees(cell), 0)) return 0;
     uint64_t left = atomic_load_explicit(&cell->frees_left, memory_order_relaxed);
-    if (__builtin_expect(left == 0, 0)) return 0;
     atomic_store_explicit(&cell->frees_left, left - 1, memory_order_relaxed);
+#endif
     return 1;
 }
 

@@ -19,16 +19,17 @@ enum { SI__LIVE_FILTER_CELLS = 1 << 19 };
    set starts empty. */
 typedef struct si__live_private {
     _Atomic uint8_t filter[SI__LIVE_FILTER_CELLS];
-    _Atomic uint32_t reach; /* the longest distance of an entry from its home so far */
+    _Atomic uint32_t reach; /* the last of its places that an entry took so far */
     _Atomic uint32_t count; /* entries */
     _Atomic uint64_t serial;
 } __attribute__((aligned(4096))) si__live_private;
 
 extern si__live_private si__live_here __attribute__((visibility("hidden")));
 
-/* Allocators align to 16. Blocks that each start on a page share few cells, but they are few, too. */
+/* A cell for 256 bytes, so that a cache line of the filter answers for 16 KiB of neighbours: what a program has in its
+   cache leaves little room for ours. Of small blocks, the few that lie beside a sampled one are looked up in vain. */
 static inline uint32_t si__live_cell(uint64_t address) {
-    return (uint32_t)(address >> 4) & (SI__LIVE_FILTER_CELLS - 1);
+    return (uint32_t)(address >> 8) & (SI__LIVE_FILTER_CELLS - 1);
 }
 
 /* 0: `address` is surely not in the live set. One load. */
