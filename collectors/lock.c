@@ -1,6 +1,6 @@
 /*
  * Lock waits: mutexes, readers-writer locks, conditions, joins, barriers, C11's of the same, and semaphores (which
- * count as channels). Host threads.
+ * count as channels). What waits by futex(2) itself is in wait_futex.c. Host threads.
  *
  * A lock is tried first. Only "busy" means that somebody holds it: any other answer, such as EOWNERDEAD (which means
  * acquired) or an error, is the answer that the real call would have given, and no clock was read. When it is busy,
@@ -92,6 +92,9 @@ static const si__hook hooks[] = {
             SI__JOINING_CALLS(X)
 #undef X
 #undef HOOK
+#if defined(__x86_64__)
+                {"syscall", (uintptr_t)si__wrap_syscall, (uintptr_t *)(void *)&si__wait_syscall},
+#endif
 };
 static const si__hook_table table = {.hooks = hooks, .count = sizeof hooks / sizeof *hooks};
 

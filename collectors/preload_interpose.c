@@ -192,6 +192,8 @@ __asm__(".pushsection .text\n"
         ".cfi_startproc\n"
         "cmpq $317, %rdi\n" /* SYS_seccomp */
         "je si__interpose_seccomp\n"
+        "cmpq $202, %rdi\n" /* SYS_futex: see wait_futex.c */
+        "je si__wrap_futex\n"
         "movq %rdi, %rax\n"
         "movq %rsi, %rdi\n"
         "movq %rdx, %rsi\n"

@@ -3,8 +3,8 @@
  * are the real functions' table, the hook tables (lock.c, wait.c) and the exports of libsi-probe.so (preload_lock.c,
  * preload_wait.c). A line says: name, number in native/wait_call.h, what it waits for, result, parameters, arguments.
  *
- * Not here, since they are no functions that a program imports: futex and other calls through syscall(), what libc
- * calls within itself (stdio), what is linked statically.
+ * futex, which is called through syscall(), is in wait_futex.c. Not here, since they are no functions that a program
+ * imports: what libc calls within itself (stdio), what is linked statically.
  */
 #ifndef SI_WAIT_HOOKS_H
 #define SI_WAIT_HOOKS_H
@@ -15,6 +15,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -109,6 +111,8 @@ int fcntl64(int, int, ...);
       (clockid_t clock, int flags, const struct timespec *time, struct timespec *left), (clock, flags, time, left))    \
     X(usleep, usleep, 0, int, (useconds_t time_us), (time_us))                                                         \
     X(sleep, sleep, 0, unsigned, (unsigned time_s), (time_s))                                                          \
+    X(pause, pause, 0, int, (void), ())                                                                                \
+    X(sigsuspend, sigsuspend, 0, int, (const sigset_t *mask), (mask))                                                  \
     X(thrd_sleep, thrd_sleep, 0, int, (const struct timespec *time, struct timespec *left), (time, left))              \
     X(wait, wait, 0, pid_t, (int *status), (status))                                                                   \
     X(waitpid, waitpid, child, pid_t, (pid_t child, int *status, int options), (child, status, options))               \
@@ -285,6 +289,14 @@ SI__SEMAPHORE_CALLS(X)
 SI__JOINING_CALLS(X)
 SI__WAIT_HOOKED(X)
 #undef X
+
+#if defined(__x86_64__)
+/* wait_futex.c: in front of syscall(), and what it does about futex (number 202), as the parameters lie there. */
+extern long (*si__wait_syscall)(long number, ...);
+__attribute__((visibility("hidden"))) long si__wrap_syscall(long number, ...);
+__attribute__((visibility("hidden"))) long si__wrap_futex(long number, const uint32_t *word, long operation, long value,
+                                                          long time, long second, long value3);
+#endif
 
 /* Preloaded: finds the real functions (RTLD_NEXT). See si__hook_resolve. */
 void si__lock_resolve(void);

@@ -313,11 +313,13 @@ static void retire(const si__target *t) {
     if (si__worker_submit(t->parts.worker, retire_work, free, r) != 0) free(r);
 }
 
-/* A process that was gone before its maps were read has nothing but addresses; its CPU time counts all the same. */
+/* A process that was gone before its maps were read has nothing but addresses and the names of the calls that it waited
+ * in; its time counts all the same. */
 static void finish_end(si__target *t) {
     double fill;
     const si__module_list nothing = {0};
-    if (!t->space) t->space = si__space_new(t->parts.binaries, &nothing, t->root);
+    if (!t->space && (t->space = si__space_new(t->parts.binaries, &nothing, t->root)) != NULL)
+        t->space->names = t->region;
     si__target_drain(t, &fill);
     si__target_tally(t);
     si__waiting_report(t->waits, 0, on_waiting, t);

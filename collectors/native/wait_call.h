@@ -96,7 +96,10 @@ enum { SI__WAIT_BY_DESCRIPTOR = SI__WAIT_CATEGORIES };
     X(msgsnd, SI__WAIT_CHANNEL)                                                                                        \
     X(msgrcv, SI__WAIT_CHANNEL)                                                                                        \
     X(eventfd_read, SI__WAIT_CHANNEL)                                                                                  \
-    X(eventfd_write, SI__WAIT_CHANNEL)
+    X(eventfd_write, SI__WAIT_CHANNEL)                                                                                 \
+    X(futex, SI__WAIT_LOCK)                                                                                            \
+    X(pause, SI__WAIT_SYSTEM)                                                                                          \
+    X(sigsuspend, SI__WAIT_SYSTEM)
 
 typedef enum si__wait_call {
     SI__CALL_NONE = 0,

@@ -5,6 +5,7 @@
 #include "wait_events.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <mqueue.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -290,6 +291,48 @@ static int do_thrd_sleep(void) {
     return thrd_sleep(&nap, NULL);
 }
 
+static uint32_t word;
+static int do_futex(void) {
+    atomic_store((_Atomic uint32_t *)&word, 1);
+    return (int)syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
+}
+static int do_futex_bitset(void) {
+    atomic_store((_Atomic uint32_t *)&word, 1);
+    return (int)syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 1, NULL, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+static void wake_futex(void) {
+    atomic_store((_Atomic uint32_t *)&word, 0);
+    syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+static pthread_t waiter_thread;
+static void nudged(int number) {
+    (void)number;
+}
+static void nudge(void) {
+    pthread_kill(waiter_thread, SIGUSR1);
+}
+static int interrupted(int (*call)(void)) {
+    struct sigaction action = {.sa_handler = nudged}, old;
+    waiter_thread = pthread_self();
+    sigaction(SIGUSR1, &action, &old);
+    int rc = call();
+    int as_ever = rc == -1 && errno == EINTR;
+    sigaction(SIGUSR1, &old, NULL);
+    errno = 1234;
+    return !as_ever;
+}
+static int do_pause(void) {
+    return interrupted(pause);
+}
+static int suspend(void) {
+    sigset_t none;
+    sigemptyset(&none);
+    return sigsuspend(&none);
+}
+static int do_sigsuspend(void) {
+    return interrupted(suspend);
+}
+
 typedef struct one {
     const char *title;
     int (*wait)(void);
@@ -335,6 +378,10 @@ static const one ones[] = {
     ONE(msgrcv, do_msgrcv, feed_message, CHANNEL),
     ONE(flock, do_flock, release_file, SYSTEM),
     ONE(fcntl, do_fcntl, release_file, SYSTEM),
+    ONE(futex, do_futex, wake_futex, LOCK),
+    ONE(futex, do_futex_bitset, wake_futex, LOCK),
+    ONE(pause, do_pause, nudge, SYSTEM),
+    ONE(sigsuspend, do_sigsuspend, nudge, SYSTEM),
     ONE(wait, do_wait, end_child, SYSTEM),
     ONE(waitpid, do_waitpid, end_child, SYSTEM),
     ONE(waitid, do_waitid, end_child, SYSTEM),
