@@ -288,6 +288,7 @@ static void die_observed(void) {
     if (si_runtime_open(&runtime, &o) != 0) _exit(1);
     const struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
+    if (si_runtime_flush(runtime, 20000) != 0) _exit(3); /* the unwinder's tables are there by now */
     store_there(1);
     _exit(2);
 }
