@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { INTERVAL_MS = 200 };
+/* A file that is being written is looked at again soon, until two looks see the same. */
+enum { INTERVAL_MS = 500, SETTLE_MS = 100 };
 
 struct si__rules_watch {
     uv_timer_t timer;
@@ -56,6 +57,7 @@ static void on_timer(uv_timer_t *timer) {
     uint64_t now = signature(w);
     int settled = now == w->seen;
     w->seen = now;
+    uv_timer_start(timer, on_timer, settled ? INTERVAL_MS : SETTLE_MS, 0);
     if (!settled || now == w->reported) return;
     w->reported = now;
     w->changed(w->arg);
@@ -78,7 +80,7 @@ si__rules_watch *si__rules_watch_new(uv_loop_t *loop, const char *dir, const cha
     w->seen = w->reported = signature(w);
     uv_timer_init(loop, &w->timer);
     w->timer.data = w;
-    uv_timer_start(&w->timer, on_timer, INTERVAL_MS, INTERVAL_MS);
+    if (dir || file) uv_timer_start(&w->timer, on_timer, INTERVAL_MS, 0);
     return w;
 }
 
