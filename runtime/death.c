@@ -111,11 +111,23 @@ static void write_stacks(const si__calltree *tree, FILE *out) {
     }
 }
 
+/* What a program says of its errors is its own: further lines are indented, so that they are not taken for ours. */
+static void write_message(FILE *out, const char *message) {
+    for (const char *p = message; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c == '\n')
+            fputs("\n      ", out);
+        else
+            putc((c < 0x20 && c != '\t') || c == 0x7f ? '?' : c, out);
+    }
+    putc('\n', out);
+}
+
 static void write_error(void *arg, const char *group, const char *message, uint64_t count,
                         const si__rawprofile *stacks) {
     writing *w = arg;
-    fprintf(w->out, "\n%s\n    %" PRIu64 " time%s%s%s\n", group, count, count == 1 ? "" : "s", *message ? ": " : "",
-            message);
+    fprintf(w->out, "\n%s\n    %" PRIu64 " time%s%s", group, count, count == 1 ? "" : "s", *message ? ": " : "");
+    write_message(w->out, message);
     si__calltree *tree = stacks ? si__resolve(stacks, w->symbolizer) : NULL;
     if (stacks && !tree) w->failed = 1;
     if (!tree) return;

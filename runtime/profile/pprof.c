@@ -14,6 +14,7 @@
 #include "protobuf.h"
 #include "resolve.h"
 #include "si/si.h"
+#include "strings.h"
 
 enum {
     PROFILE_SAMPLE_TYPE = 1,
@@ -101,11 +102,17 @@ static int grow(writer *w, void *items, size_t count, size_t *capacity, size_t s
     return 1;
 }
 
+/* The table holds UTF-8 only, or readers refuse the whole file; what symbols and paths hold is up to the program. */
 static uint32_t string(writer *w, const char *text) {
-    uint32_t hash = text_hash(text), position = hash, item;
-    while ((item = si__index_next(&w->string_index, &position)) != SI__INDEX_NONE)
-        if (strcmp(w->strings[item], text) == 0) return item;
-    char *copy = strdup(text);
+    size_t bytes = strlen(text) + 1;
+    char *copy = malloc(bytes);
+    if (copy) si__text_clean(copy, bytes, text);
+    uint32_t hash = text_hash(copy ? copy : text), position = hash, item;
+    while (copy && (item = si__index_next(&w->string_index, &position)) != SI__INDEX_NONE) {
+        if (strcmp(w->strings[item], copy) != 0) continue;
+        free(copy);
+        return item;
+    }
     if (!copy || !grow(w, &w->strings, w->string_count, &w->string_capacity, sizeof *w->strings) ||
         si__index_reserve(&w->string_index, string_hash, w)) {
         free(copy);

@@ -332,6 +332,18 @@ static void everything_is_in_it(void **state) {
     decoded_free();
 }
 
+static void strings_are_utf8(void **state) {
+    (void)state;
+    uint8_t *bytes;
+    size_t length;
+    si__pprof_options hostile = {.type = "cpu", .unit = "nanoseconds", .comment = "name\xff\xfe of \xc3\xa4\n"};
+    assert_int_equal(si__pprof_encode(raw, symbolizer, &hostile, &bytes, &length), 0);
+    decode(bytes, length);
+    free(bytes);
+    assert_string_equal(d.strings[d.comment], "name?? of \xc3\xa4?");
+    decoded_free();
+}
+
 static void gzip_accepts_the_file(void **state) {
     (void)state;
     assert_int_equal(si__pprof_save(raw, symbolizer, &options, fixture_path("cpu.pb.gz")), 0);
@@ -382,6 +394,7 @@ static void survives_every_failing_allocation(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_in_it),
+        cmocka_unit_test(strings_are_utf8),
         cmocka_unit_test(gzip_accepts_the_file),
         cmocka_unit_test(an_empty_profile_is_valid),
         cmocka_unit_test(survives_every_failing_allocation),

@@ -269,7 +269,7 @@ static const char crashing[] =
     "#include <cstdio>\n#include <cstring>\n#include <stdexcept>\n#include <csignal>\n#include <ucontext.h>\n"
     "#include <unistd.h>\n"
     "struct no_room : std::runtime_error { using std::runtime_error::runtime_error; };\n"
-    "__attribute__((noinline)) void take(int n) { if (n) throw no_room(\"no room for it\"); }\n"
+    "__attribute__((noinline)) void take(int n) { if (n) throw no_room(\"no room for it\\nexit: code 3\"); }\n"
     "__attribute__((noinline)) int deep(int n) { volatile char b[512]; b[1] = (char)n; return deep(n + 1) + b[1]; }\n"
     "static int fixed;\n"
     "static void skip(int, siginfo_t *, void *u) { fixed++; ((ucontext_t *)u)->uc_mcontext.gregs[REG_RIP] += 2; }\n"
@@ -299,7 +299,7 @@ static void every_way_to_crash_has_a_stack(void **state) {
     shell(out, sizeof out, SI " run --folded crashed -- ./crashing throw; echo code $?; cat crashed/errors.txt");
     assert_non_null(strstr(out, "code 134"));
     assert_non_null(strstr(out, "crash: uncaught no_room"));
-    assert_non_null(strstr(out, "no room for it"));
+    assert_non_null(strstr(out, "no room for it\n      exit: code 3\n"));
     assert_non_null(strstr(out, "take(int)"));
 
     shell(out, sizeof out, SI " run --folded crashed -- ./crashing deep; echo code $?; cat crashed/errors.txt");
