@@ -4,6 +4,7 @@
  */
 #include "crash.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -25,7 +26,14 @@
 #include "native/unwind.h"
 #include "si/si.h"
 
-enum { ALTERNATE_STACK_BYTES = 32 * 1024, TEXT_BYTES = 240, TABLES_MS = 80, HANDLED_MAX = 3, GUARDS_MAX = 32 };
+enum {
+    ALTERNATE_STACK_BYTES = 32 * 1024,
+    TEXT_BYTES = 240,
+    TABLES_MS = 80, /* a crash that ends the process waits so long for unwind tables; one that a handler deals with: */
+    TABLES_HANDLED_MS = 20,
+    HANDLED_MAX = 3,
+    GUARDS_MAX = 32
+};
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 enum { CRASH_SIGNALS = sizeof crash_signals / sizeof crash_signals[0] };
@@ -65,9 +73,30 @@ static const char *name_of(int signal) {
     }
 }
 
-/* "SIGSEGV at 0x10", or what an uncaught exception was; without stdio. */
+/* What glibc says before it aborts: a failed assert, a heap that is damaged, a stack that was smashed. */
+typedef struct abort_message {
+    unsigned bytes;
+    char text[];
+} abort_message;
+static abort_message *const *abort_says; /* glibc's variable; NULL: not found */
+
+/* "SIGABRT: double free or corruption (!prev)": one line. 0: nothing was said. */
+static uint32_t describe_abort(char *out) {
+    static const char title[] = "SIGABRT: ";
+    const abort_message *said = abort_says ? *abort_says : NULL;
+    if (!said) return 0;
+    uint32_t length = sizeof title - 1, bytes = (uint32_t)strnlen(said->text, TEXT_BYTES - sizeof title);
+    memcpy(out, title, length);
+    for (uint32_t i = 0; i < bytes; i++) out[length++] = said->text[i] == '\n' ? ' ' : said->text[i];
+    while (out[length - 1] == ' ') length--;
+    out[length] = '\0';
+    return length;
+}
+
+/* "SIGSEGV at 0x10", or what an uncaught exception or glibc said; without stdio. */
 static uint32_t describe(char *out, int signal, const siginfo_t *info) {
     uint32_t length = signal == SIGABRT ? si__exception_describe(out, TEXT_BYTES - 1) : 0;
+    if (!length && signal == SIGABRT) length = describe_abort(out);
     if (length) return length;
     char *at = stpcpy(out, name_of(signal));
     if (info->si_code > 0 && signal != SIGABRT) {
@@ -108,6 +137,22 @@ static si__slot *own_slot(void) {
     return si__thread_slot();
 }
 
+/* A call of an address that holds no code faults there, and nothing is known of that place but who called it. */
+static int is_wild_call(int signal, const siginfo_t *info, const si__regs *regs, uint64_t lo, uint64_t hi) {
+#if defined(__x86_64__)
+    return signal == SIGSEGV && info->si_code > 0 && (uintptr_t)info->si_addr == regs->pc && regs->sp >= lo &&
+           hi - regs->sp >= 8;
+#else
+    (void)signal, (void)info, (void)regs, (void)lo, (void)hi;
+    return 0;
+#endif
+}
+
+__attribute__((no_sanitize("address", "thread"))) static void step_to_caller(si__regs *regs) {
+    regs->pc = *(const volatile uint64_t *)(uintptr_t)regs->sp;
+    regs->sp += 8;
+}
+
 /* Writes the event, and for a crash that may be the end the note beside it. */
 static void record(int signal, const siginfo_t *info, const void *ucontext, unsigned flags) {
     si__slot *slot = own_slot();
@@ -123,7 +168,10 @@ static void record(int signal, const siginfo_t *info, const void *ucontext, unsi
     if (walkable(regs.sp, lo, hi)) {
         stack_flags = 0;
         if (regs.sp < lo) lo = regs.sp;
-        frames = si__unwind(si__probe_region(), slot, &regs, lo, hi, pcs, SI__FRAMES_MAX, &stack_flags);
+        unsigned wild = (unsigned)is_wild_call(signal, info, &regs, lo, hi);
+        if (wild) step_to_caller(&regs);
+        frames =
+            wild + si__unwind(si__probe_region(), slot, &regs, lo, hi, pcs + wild, SI__FRAMES_MAX - wild, &stack_flags);
     }
     event->time_ns = si__now_ns();
     event->value = signal;
@@ -139,10 +187,10 @@ static void record(int signal, const siginfo_t *info, const void *ucontext, unsi
 /* ---- Fatal crashes (preload) ---- */
 
 /* A program that dies in its first moments is ahead of the agent, which still compiles its unwind tables. */
-static void wait_for_tables(void) {
+static void wait_for_tables(int at_most_ms) {
     const si__region *region = si__probe_region_needed();
     const struct timespec moment = {0, 1000000};
-    for (int i = 0; region && i < TABLES_MS; i++) {
+    for (int i = 0; region && i < at_most_ms; i++) {
         if (atomic_load_explicit(&region->modules_seen, memory_order_acquire) ==
             atomic_load_explicit(&region->modules_wanted, memory_order_relaxed))
             return;
@@ -152,12 +200,12 @@ static void wait_for_tables(void) {
 
 /* The default action ends the process: by the fault itself, which happens again on return, so that a core shows it; or,
    for a signal that was sent, by sending it again. */
-static void die_of(int signal, siginfo_t *info, void *ucontext) {
+static void die_of(int signal, siginfo_t *info, void *ucontext, int is_on_record) {
     static _Atomic int32_t recording; /* tid of the first thread to crash; -1: its stack is recorded */
     int32_t tid = (int32_t)syscall(SYS_gettid), none = 0;
     if (atomic_compare_exchange_strong(&recording, &none, tid)) {
-        wait_for_tables();
-        record(signal, info, ucontext, 0);
+        wait_for_tables(TABLES_MS);
+        if (!is_on_record) record(signal, info, ucontext, 0);
         atomic_store(&recording, -1);
     }
     const struct timespec moment = {0, 1000000};
@@ -177,29 +225,96 @@ static void call_host(const struct sigaction *action, int signal, siginfo_t *inf
         action->sa_handler(signal);
 }
 
+/* The host's handler that this thread is in. One that was left by siglongjmp still stands here. */
+static __thread struct handling {
+    int signal; /* 0: in none */
+    int may_nest, recorded;
+    uintptr_t frame, alternate_lo, alternate_hi; /* where ours is; the alternate stack that it is on, or 0 */
+} handling __attribute__((tls_model("initial-exec")));
+
+static _Atomic int handled[_NSIG]; /* crashes that a handler has dealt with */
+
+/* Whether code whose frame is this one was called from within that handler. */
+static int is_inside_handler(uintptr_t frame) {
+    if (handling.alternate_hi && (frame < handling.alternate_lo || frame >= handling.alternate_hi)) return 0;
+    return frame < handling.frame;
+}
+
+/* What was recorded is taken back. The stack is known: it is that of the crash before. */
+static void take_back(void) {
+    int signal = handling.signal;
+    handling.signal = 0;
+    if (!handling.recorded) return;
+    atomic_fetch_add_explicit(&handled[signal], 1, memory_order_relaxed);
+    si__slot *slot = own_slot();
+    si__event *event = slot ? si__ring_reserve(slot, 0, 0) : NULL;
+    if (event) {
+        event->time_ns = si__now_ns();
+        event->value = signal;
+        event->count = 1;
+        event->flags = SI__EVENT_HANDLED;
+        event->frame_count = 0;
+        si__ring_commit(event, SI__EVENT_CRASH);
+    }
+    si__crash_note_take_back();
+}
+
+static void enter_handler(int signal, const struct sigaction *host, const ucontext_t *context, uintptr_t frame) {
+    uintptr_t lo = (uintptr_t)context->uc_stack.ss_sp, hi = lo + context->uc_stack.ss_size;
+    int alternate = !(context->uc_stack.ss_flags & SS_DISABLE) && frame >= lo && frame < hi;
+    handling.signal = signal;
+    handling.may_nest = (host->sa_flags & SA_NODEFER) != 0;
+    handling.recorded = atomic_load_explicit(&handled[signal], memory_order_relaxed) < HANDLED_MAX;
+    handling.frame = frame;
+    handling.alternate_lo = alternate ? lo : 0;
+    handling.alternate_hi = alternate ? hi : 0;
+}
+
 /*
- * The host has a handler. Whether this is a crash is known only afterwards: a handler that comes back has dealt with
- * it, and what was recorded is taken back. A program that does so again and again uses the signal for its own purposes
- * (a garbage collector's barriers): from then on its faults are its own affair.
+ * The host has a handler. Whether this is a crash is known only afterwards: a handler that comes back, or that was left
+ * by siglongjmp, has dealt with it, and what was recorded is taken back. A program that does so again and again uses
+ * the signal for its own purposes (a garbage collector's barriers): from then on its faults are its own affair.
  */
 static void on_fatal(int signal, siginfo_t *info, void *ucontext) {
-    static _Atomic int handled[_NSIG];
     struct sigaction host;
-    si__signal_behind(signal, &host);
-    if (!(host.sa_flags & SA_SIGINFO) && host.sa_handler == SIG_DFL) {
-        die_of(signal, info, ucontext);
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    int saved = errno, is_same = handling.signal == signal;
+    if (si__signal_keep_pending(signal, info, ucontext)) {
+        errno = saved;
         return;
     }
-    int saved = errno, recorded = atomic_load_explicit(&handled[signal], memory_order_relaxed) < HANDLED_MAX;
-    if (recorded) record(signal, info, ucontext, 0);
+    si__signal_behind(signal, &host);
+    /* A signal is blocked while its handler runs: a fault in there would have been the end. */
+    if (handling.signal && (!is_inside_handler(frame) || (is_same && !handling.may_nest && info->si_code > 0)))
+        take_back();
+    int raised_again = handling.signal == signal && info->si_code <= 0 && handling.recorded;
+    if ((!(host.sa_flags & SA_SIGINFO) && host.sa_handler == SIG_DFL) || si__signal_is_blocked(signal)) {
+        die_of(signal, info, ucontext, raised_again);
+        return;
+    }
+    struct handling around = handling;
+    enter_handler(signal, &host, ucontext, frame);
+    if (raised_again) handling.recorded = 0;
+    if (handling.recorded) {
+        wait_for_tables(TABLES_HANDLED_MS);
+        record(signal, info, ucontext, 0);
+    }
     errno = saved;
     call_host(&host, signal, info, ucontext);
-    if (!recorded) return;
     saved = errno;
-    atomic_fetch_add_explicit(&handled[signal], 1, memory_order_relaxed);
-    record(signal, info, ucontext, SI__EVENT_HANDLED);
-    si__crash_note_take_back();
+    take_back();
+    handling = around;
     errno = saved;
+}
+
+void si__crash_survived(void) {
+    if (handling.signal && !is_inside_handler((uintptr_t)__builtin_frame_address(0))) take_back();
+}
+
+static void find_abort_message(void) {
+#if defined(__GLIBC__)
+    abort_says = dlvsym(RTLD_DEFAULT, "__abort_msg", "GLIBC_PRIVATE");
+#endif
 }
 
 void si__crash_forget_fatal(void) {
@@ -208,6 +323,7 @@ void si__crash_forget_fatal(void) {
 
 void si__crash_record_fatal(void) {
     si__exception_find();
+    find_abort_message();
     si__thread *self = si__thread_self(); /* the opener's; later threads get theirs when they begin */
     if (si__alternate_stack_setup() == 0 && self) si__alternate_stack_give((uint32_t)(self - si__thread_at(0)));
     for (int i = 0; i < CRASH_SIGNALS; i++) si__signal_front(crash_signals[i], on_fatal);

@@ -8,6 +8,9 @@
  */
 void si__crash_record_fatal(void);
 
+/* The program ends in good order: a crash whose handler it left by siglongjmp was none. On the thread that had it. */
+void si__crash_survived(void);
+
 /* The host's actions are back: recording would make calls that the process is about to forbid itself, or ends. */
 void si__crash_forget_fatal(void);
 

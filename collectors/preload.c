@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "crash.h"
 #include "native/probe.h"
 #include "native/sandbox.h"
 #include "native/thread.h"
@@ -69,6 +70,7 @@ __attribute__((constructor)) static void start(void) {
 __attribute__((destructor)) static void finish(void) {
     int saved = errno;
     if (si__sandboxed()) return;
+    si__crash_survived();
     si__probe_settle();
     si__region *region = si__probe_region();
     if (region && atomic_load_explicit(&region->modules_wanted, memory_order_acquire) !=

@@ -50,8 +50,10 @@ void si__death_record(si__recorder *recorder, const si__death *d) {
         snprintf(group, sizeof group, "exit: code %d", WEXITSTATUS(d->wait_status));
     si__death_describe(d, message, sizeof message);
     int by_signal = WIFSIGNALED(d->wait_status);
-    if (by_signal) strncat(message, "; the stack is the last one sampled", sizeof message - strlen(message) - 1);
-    if (!by_signal || si__recorder_crash(recorder) != WTERMSIG(d->wait_status))
+    if (by_signal && si__recorder_has_stack(recorder))
+        strncat(message, "; the stack is the last one sampled", sizeof message - strlen(message) - 1);
+    if (!by_signal || (si__recorder_crash(recorder) != WTERMSIG(d->wait_status) &&
+                       !si__recorder_uphold(recorder, WTERMSIG(d->wait_status))))
         si__recorder_error(recorder, group, message, by_signal);
     if (!by_signal) return;
     for (int type = 0; type < SI__PROFILE_TYPES; type++) {

@@ -12,6 +12,7 @@ typedef struct si__recorded_error {
     char message[256]; /* the last one */
     uint64_t count;
     si__profile *profile; /* stacks; value and count: errors */
+    int taken_back;       /* 1: its last crash was none; the stack of it stays in the profile */
 } si__recorded_error;
 
 typedef struct si__recorded_errors {

@@ -176,6 +176,7 @@ static void collect(si__recorder *r) {
         for (const si__source *s = r->sources; s; s = s->next)
             if (s->live) use.lists[use.list_count++] = si__heap_live_nodes(s->live);
         use.lists[use.list_count++] = (si__node_list){&r->last_node, 1};
+        use.lists[use.list_count++] = (si__node_list){&r->crash_node, 1};
         si__stacks_collect(r->stacks, use.profiles, use.profile_count, use.lists, use.list_count);
     }
     free(use.profiles);
@@ -245,18 +246,55 @@ static void split_text(const char *text, size_t bytes, char *group, size_t group
 }
 
 static void add_error(si__recorded_errors *errors, const char *group, const char *message, uint32_t node,
-                      uint64_t counted, uint32_t stacks) {
+                      uint64_t counted, uint32_t stacks, int met_before) {
     si__recorded_error *error = si__recorded_error_get(errors, group);
     if (!error) return;
-    snprintf(error->message, sizeof error->message, "%s", message);
+    int known = error->taken_back && met_before;
     error->count += counted;
-    si__profile_add(error->profile, node, 1, stacks ? stacks : 1);
+    error->taken_back = 0;
+    if (known && strncmp(error->message, message, strlen(message)) == 0) return; /* was told in more words */
+    snprintf(error->message, sizeof error->message, "%s", message);
+    if (!known) si__profile_add(error->profile, node, 1, stacks ? stacks : 1);
 }
 
 /* The crash was none. Its group stays behind with what others left in it. */
 static void take_back(si__recorded_errors *errors, const char *group) {
-    for (size_t i = 0; i < errors->count; i++)
-        if (strcmp(errors->items[i].group, group) == 0 && errors->items[i].count) errors->items[i].count--;
+    for (size_t i = 0; i < errors->count; i++) {
+        if (strcmp(errors->items[i].group, group) != 0 || !errors->items[i].count) continue;
+        errors->items[i].count--;
+        errors->items[i].taken_back = 1;
+    }
+}
+
+static int give_back(si__recorded_errors *errors, const char *group) {
+    for (size_t i = 0; i < errors->count; i++) {
+        if (strcmp(errors->items[i].group, group) != 0 || !errors->items[i].taken_back) continue;
+        errors->items[i].count++;
+        errors->items[i].taken_back = 0;
+        return 1;
+    }
+    return 0;
+}
+
+/* A host's handler has dealt with the crash before. */
+static void crash_was_handled(si__recorder *r, int64_t signal, const char *group) {
+    if (r->crash == signal) group = r->crash_group; /* an exception's, for one */
+    r->taken_back = r->crash == signal ? signal : 0;
+    r->crash = 0;
+    take_back(&r->errors, group);
+    if (r->keeps_whole) take_back(&r->whole_errors, group);
+}
+
+int si__recorder_uphold(si__recorder *r, int64_t signal) {
+    if (!r->taken_back || r->taken_back != signal) return 0;
+    r->taken_back = 0;
+    int given = give_back(&r->errors, r->crash_group);
+    if (r->keeps_whole) given |= give_back(&r->whole_errors, r->crash_group);
+    return given;
+}
+
+int si__recorder_has_stack(const si__recorder *r) {
+    return r->last_node != 0;
 }
 
 /* "uncaught St13runtime_error: no room" becomes readable, and a group of its own: errors are told apart by type. */
@@ -279,25 +317,31 @@ static void name_exception(char *message, size_t message_bytes, char *group, siz
 static void record_error(si__recorder *r, uint32_t node, const si__drained_event *event) {
     char group[SI__NAME_BYTES + 32], message[MESSAGE_BYTES];
     uint64_t counted_here = 0;
+    int met_before = 0;
     if (event->type == SI__EVENT_CRASH) {
         const char *abbreviation = event->value > 0 && event->value < 64 ? sigabbrev_np((int)event->value) : NULL;
         snprintf(group, sizeof group, "crash: SIG%s%s", abbreviation ? abbreviation : "?",
                  event->flags & SI__EVENT_GUARDED ? " (guarded)" : "");
         snprintf(message, sizeof message, "%.*s", (int)event->text_bytes, event->text);
         counted_here = event->count ? event->count : 1;
-        if (!(event->flags & SI__EVENT_GUARDED)) r->crash = event->flags & SI__EVENT_HANDLED ? 0 : event->value;
         if (event->flags & SI__EVENT_HANDLED) {
-            take_back(&r->errors, group);
-            if (r->keeps_whole) take_back(&r->whole_errors, group);
+            crash_was_handled(r, event->value, group);
             return;
         }
         name_exception(message, sizeof message, group, sizeof group);
+        if (!(event->flags & SI__EVENT_GUARDED)) {
+            met_before = r->taken_back == event->value && node == r->crash_node; /* the same one, once more */
+            r->crash = event->value;
+            r->crash_node = node;
+            r->taken_back = 0;
+            snprintf(r->crash_group, sizeof r->crash_group, "%s", group);
+        }
     } else {
         counted_here = event->value == 1;
         split_text(event->text, event->text_bytes, group, sizeof group, message, sizeof message);
     }
-    add_error(&r->errors, group, message, node, counted_here, event->count);
-    if (r->keeps_whole) add_error(&r->whole_errors, group, message, node, counted_here, event->count);
+    add_error(&r->errors, group, message, node, counted_here, event->count, met_before);
+    if (r->keeps_whole) add_error(&r->whole_errors, group, message, node, counted_here, event->count, met_before);
 }
 
 int64_t si__recorder_crash(const si__recorder *r) {
@@ -306,8 +350,8 @@ int64_t si__recorder_crash(const si__recorder *r) {
 
 void si__recorder_error(si__recorder *r, const char *group, const char *message, int with_stack) {
     uint32_t node = with_stack ? r->last_node : 0;
-    add_error(&r->errors, group, message, node, 1, 1);
-    if (r->keeps_whole) add_error(&r->whole_errors, group, message, node, 1, 1);
+    add_error(&r->errors, group, message, node, 1, 1, 0);
+    if (r->keeps_whole) add_error(&r->whole_errors, group, message, node, 1, 1, 0);
 }
 
 void si__recorder_event(si__recorder *r, si__source *source, const si__space *space, const si__drained_event *event) {

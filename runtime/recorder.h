@@ -61,6 +61,11 @@ void si__recorder_event(si__recorder *recorder, si__source *source, const si__sp
    anybody sent. */
 void si__recorder_error(si__recorder *recorder, const char *group, const char *message, int with_stack);
 int64_t si__recorder_crash(const si__recorder *recorder); /* signal of the last crash that nobody survived; 0: none */
+
+/* The program has died of `signal`. If its last crash by it was taken back, because a handler had come back from it,
+   that was the crash after all. 1: it counts again. */
+int si__recorder_uphold(si__recorder *recorder, int64_t signal);
+int si__recorder_has_stack(const si__recorder *recorder);        /* whether si__recorder_error has one to show */
 void si__recorder_lost(si__recorder *recorder, uint64_t events); /* events dropped by full rings */
 
 /* What an instrument gained. */

@@ -52,8 +52,11 @@ struct si__recorder {
     si__recorded_errors errors;
     si__recorded_errors whole_errors; /* of the whole run, if that is kept */
     int keeps_whole;
-    uint32_t last_node; /* of the last event that had a stack */
-    int64_t crash;      /* signal of the last crash that nobody survived; 0: none */
+    uint32_t last_node;                    /* of the last event that had a stack */
+    int64_t crash;                         /* signal of the last crash that nobody survived; 0: none */
+    int64_t taken_back;                    /* of one that was taken back last; 0: none */
+    char crash_group[SI__NAME_BYTES + 32]; /* of either */
+    uint32_t crash_node;
     si__recorded_segments segments;
     si__custom customs[SI__CUSTOM_METRICS];
     size_t custom_count;

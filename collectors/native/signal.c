@@ -227,6 +227,53 @@ void si__signal_unfront(int signal) {
     si__libc_real.sigaction(signal, &host, NULL);
 }
 
+/* ---- Faults that the host blocks ---- */
+
+/*
+ * The kernel ends a process by a fault that its thread blocks, and asks no handler: the crash would go unseen, as of
+ * the many servers whose workers block all signals. So a front's fault is not blocked really, as long as the host has
+ * no handler of its own for it; what was sent is queued again, which makes it pending as the host wants it.
+ */
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+enum { FAULTS = sizeof faults / sizeof faults[0] };
+
+static uint32_t bit_of(int signal) {
+    return signal > 0 && signal < 32 ? 1u << signal : 0;
+}
+
+int si__signal_is_blocked(int signal) {
+    const si__thread *self = si__thread_self();
+    return self && (self->masked_faults & bit_of(signal)) != 0;
+}
+
+int si__signal_keep_pending(int signal, siginfo_t *info, void *ucontext) {
+    if (info->si_code > 0 || !si__signal_is_blocked(signal)) return 0;
+    queue_again(signal, info, ucontext);
+    return 1;
+}
+
+static int is_kept(int signal, uint32_t masked) {
+    struct sigaction host;
+    if (!atomic_load_explicit(&fronts[signal].ours, memory_order_acquire)) return 0;
+    if (masked & bit_of(signal)) return 1;
+    si__signal_behind(signal, &host);
+    return is_default(&host);
+}
+
+/* Takes the faults that are kept out of *set; returns what the host then believes to block. */
+static uint32_t keep_faults(int how, sigset_t *set, uint32_t masked) {
+    uint32_t now = masked;
+    for (int i = 0; i < FAULTS; i++) {
+        uint32_t bit = bit_of(faults[i]);
+        int named = sigismember(set, faults[i]) == 1;
+        if (how == SIG_SETMASK || (named && how == SIG_UNBLOCK)) now &= ~bit;
+        if (how == SIG_UNBLOCK || !named || !is_kept(faults[i], masked)) continue;
+        now |= bit;
+        sigdelset(set, faults[i]);
+    }
+    return now;
+}
+
 /* ---- Wrappers ---- */
 
 /* This thread's record, unless a vfork child runs on its memory. */
@@ -281,12 +328,14 @@ si__signal_fn si__wrap_signal(int signal, si__signal_fn handler) {
     return si__wrap_sigaction(signal, &act, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
-/* Both mask functions: our bit is taken out of what is really blocked, and put into what is reported. */
+/* Both mask functions: our bit, and those of faults, are taken out of what is really blocked, and put into what is
+   reported. */
 static int change_mask(int (*real)(int, const sigset_t *, sigset_t *), int how, const sigset_t *set, sigset_t *old) {
     int ours = si__signal_number();
     si__thread *self = ours ? own_thread() : NULL;
     if (!self) return real(how, set, old);
     int was = self->masked;
+    uint32_t faults_were = self->masked_faults;
     sigset_t changed;
     if (set) {
         int named = sigismember(set, ours) == 1;
@@ -296,13 +345,17 @@ static int change_mask(int (*real)(int, const sigset_t *, sigset_t *), int how, 
         else if (named)
             self->masked = how == SIG_BLOCK;
         if (how != SIG_UNBLOCK) sigdelset(&changed, ours);
+        self->masked_faults = keep_faults(how, &changed, faults_were);
         set = &changed;
     }
     int rc = real(how, set, old);
     if (rc != 0) {
         self->masked = was;
+        self->masked_faults = faults_were;
         return rc;
     }
+    for (int i = 0; old && i < FAULTS; i++)
+        if (faults_were & bit_of(faults[i])) sigaddset(old, faults[i]);
     if (old && was) sigaddset(old, ours);
     if (old && !was) sigdelset(old, ours);
     return 0;

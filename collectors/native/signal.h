@@ -36,6 +36,14 @@ int si__signal_block(int block);
  */
 int si__signal_front(int signal, si__signal_handler handler);
 
+/*
+ * Whether the host believes that this thread blocks the fronted fault: a fault then ends the process as if no handler
+ * of the host's were there. One that was merely sent stays pending: it is queued again, and nothing else is to be done
+ * (1: so it was). In the handler.
+ */
+int si__signal_is_blocked(int signal);
+int si__signal_keep_pending(int signal, siginfo_t *info, void *ucontext);
+
 /* Undoes it: the host's action is back. */
 void si__signal_unfront(int signal);
 

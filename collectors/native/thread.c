@@ -292,6 +292,7 @@ int si__wrap_pthread_create(pthread_t *out, const pthread_attr_t *attr, void *(*
     thread->start = start;
     thread->argument = argument;
     thread->masked = self ? self->masked : 0;
+    thread->masked_faults = self ? self->masked_faults : 0;
     note_stack(thread, attr);
     errno = saved;
     int rc = si__libc_real.pthread_create(out, attr, thread_main, thread);
@@ -360,6 +361,7 @@ void si__threads_forked(int observed) {
     only.tid = observed ? own_tid() : 0;
     atomic_store_explicit(&only.pending_timer, -1, memory_order_relaxed);
     if (parent) only.masked = parent->masked;
+    if (parent) only.masked_faults = parent->masked_faults;
     if (parent && parent->slot) { /* a child of any thread goes on with that thread's stack */
         only.stack_lo = si__thread_stack(parent->slot, &only.stack_hi);
     } else if (parent) {

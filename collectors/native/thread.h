@@ -14,6 +14,7 @@ typedef struct si__thread {
     si__slot *slot;         /* NULL: a thread that was refused, or one of a child not registered yet */
     int32_t tid;            /* 0: created, not running yet */
     int32_t masked;         /* 1: the host believes that it blocks our signal */
+    uint32_t masked_faults; /* by signal number: faults that it believes to block (signal.c) */
     void *(*start)(void *); /* what the host asked to run */
     void *argument;
     int32_t unsampled;           /* 1: found with our signal blocked; it never gets a timer */

@@ -59,6 +59,12 @@ if(NOT SI_SANITIZE) # a sanitized probe cannot be preloaded into programs withou
   add_dependencies(accuracy_test si si_probe)
   si_test(wait_run_test c)
   add_dependencies(wait_run_test si si_probe)
+  si_test(death_run_test c)
+  add_executable(dying_host ${CMAKE_CURRENT_LIST_DIR}/dying_host.cc)
+  set_target_properties(dying_host PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/spec)
+  target_compile_options(dying_host PRIVATE -O1 -g -UNDEBUG -w) # it does what compilers warn of
+  target_link_libraries(dying_host PRIVATE Threads::Threads)
+  add_dependencies(death_run_test si si_probe dying_host)
   si_test(lua_host_run_test c)
   add_dependencies(lua_host_run_test si si_probe)
 endif()
