@@ -151,27 +151,24 @@ static size_t next_entry(const si__sketch *sketch, uint32_t last, const uint8_t 
     return a + b;
 }
 
-static int decode_into(si__sketch *sketch, const uint8_t *data, size_t length) {
+si__sketch *si__sketch_decode(const uint8_t *data, size_t length) {
+    si__sketch *sketch = si__sketch_new();
     entry e = {0};
-    for (size_t at = 0; at < length;) {
+    for (size_t at = 0; sketch && at < length;) {
         size_t n = next_entry(sketch, e.bucket, data + at, length - at, &e);
-        if (!n) return SI_EFORMAT;
-        if (reserve(sketch, sketch->used + 1)) return SI_ENOMEM;
+        if (!n || reserve(sketch, sketch->used + 1)) {
+            si__sketch_free(sketch);
+            return NULL;
+        }
         sketch->entries[sketch->used++] = e;
         sketch->count += e.count;
         at += n;
     }
-    return 0;
+    return sketch;
 }
 
-si__sketch *si__sketch_decode(const uint8_t *data, size_t length) {
-    si__sketch *sketch = si__sketch_new();
-    if (!sketch || !decode_into(sketch, data, length)) return sketch;
-    si__sketch_free(sketch);
-    return NULL;
-}
-
-int si__sketch_valid(const uint8_t *data, size_t length) {
+/* Reads to the end; *count is of all. 1: nothing is wrong with it. */
+static int count_encoded(const uint8_t *data, size_t length, uint64_t *count) {
     si__sketch seen = {0};
     entry e = {0};
     for (size_t at = 0, n; at < length; at += n) {
@@ -179,13 +176,41 @@ int si__sketch_valid(const uint8_t *data, size_t length) {
         seen.used++;
         seen.count += e.count;
     }
+    *count = seen.count;
     return 1;
 }
 
+int si__sketch_valid(const uint8_t *data, size_t length) {
+    uint64_t count;
+    return count_encoded(data, length, &count);
+}
+
+/* Thousands are added to one when percentiles of a long time are asked for: soon it has all buckets, and each number is
+   added where it belongs while both lists are walked. */
+static int add_known(si__sketch *into, const uint8_t *data, size_t length) {
+    si__sketch seen = {0};
+    entry e = {0};
+    uint32_t at = 0;
+    for (size_t read = 0; read < length; seen.used++) {
+        read += next_entry(&seen, e.bucket, data + read, length - read, &e);
+        while (at < into->used && into->entries[at].bucket < e.bucket) at++;
+        if (at < into->used && into->entries[at].bucket == e.bucket) {
+            into->entries[at].count += e.count;
+            into->count += e.count;
+        } else if (si__sketch_add_bucket(into, e.bucket, e.count)) {
+            return SI_ENOMEM; /* never: there is room */
+        }
+    }
+    return 0;
+}
+
 int si__sketch_merge_encoded(si__sketch *into, const uint8_t *data, size_t length) {
-    si__sketch from = {0};
-    int failed = decode_into(&from, data, length);
-    if (!failed) failed = si__sketch_merge(into, &from);
-    free(from.entries);
+    uint64_t count;
+    if (!count_encoded(data, length, &count)) return SI_EFORMAT;
+    if (count <= UINT64_MAX - into->count) /* an entry has two bytes at least */
+        return reserve(into, into->used + (uint32_t)(length / 2)) ? SI_ENOMEM : add_known(into, data, length);
+    si__sketch *from = si__sketch_decode(data, length); /* hostile numbers */
+    int failed = from ? si__sketch_merge(into, from) : SI_ENOMEM;
+    si__sketch_free(from);
     return failed;
 }

@@ -118,5 +118,5 @@ int si__spread_next(si__spread_reader *reader, si__spread_view *out) {
     reader->place += head[0];
     *out = (si__spread_view){(uint32_t)reader->place, head[1], reader->at, (size_t)head[2]};
     reader->at += head[2];
-    return si__sketch_valid(out->sketch, out->sketch_bytes) ? 1 : SI_EFORMAT;
+    return 1;
 }

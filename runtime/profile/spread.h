@@ -56,7 +56,7 @@ void si__spread_write_encoded(si__spread_writer *writer, uint32_t place, uint64_
 typedef struct si__spread_view {
     uint32_t place;
     uint64_t samples;
-    const uint8_t *sketch; /* encoded and checked; in the input */
+    const uint8_t *sketch; /* encoded, in the input; si__sketch_valid has not seen it */
     size_t sketch_bytes;
 } si__spread_view;
 

@@ -22,6 +22,10 @@ static inline size_t si__varint_put(uint8_t *out, uint64_t value) {
 /* Reads a value; returns the bytes read, or 0: cut off, longer than 64 bits, or padded with a useless last byte. */
 static inline size_t si__varint_get(const uint8_t *data, size_t length, uint64_t *value) {
     uint64_t result = 0;
+    if (length && data[0] < 0x80) { /* almost always */
+        *value = data[0];
+        return 1;
+    }
     for (size_t i = 0; i < length && i < SI__VARINT_MAX; i++) {
         uint8_t byte = data[i];
         if (i == SI__VARINT_MAX - 1 && byte > 1) return 0;

@@ -182,7 +182,8 @@ static si__msgpack_view spreads_of(si__msgpack_reader *r, si__decode_tables *t, 
                                 .end = (const uint8_t *)written.data + written.length};
     si__spread_view spread;
     int next, known = 1;
-    while ((next = si__spread_next(&reader, &spread)) == 1) known &= spread.place < nodes;
+    while ((next = si__spread_next(&reader, &spread)) == 1)
+        known &= spread.place < nodes && si__sketch_valid(spread.sketch, spread.sketch_bytes);
     if (next < 0 || !known) si__msgpack_fail(r, SI_EFORMAT, "malformed durations of calls");
     return r->status ? none : written;
 }

@@ -1,6 +1,7 @@
 /*
  * Percentiles per call path: what the agent says of each path to a statement is what its calls took. By the sampler's
- * own arithmetic over many calls of known durations, and with the real SQLite called from two functions; and bounded.
+ * own arithmetic over many calls of known durations, with the real SQLite and a real PostgreSQL server called from two
+ * functions; and bounded.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <libpq-fe.h>
 #include <sqlite3.h>
 
 #include "../../collectors/native/bucket.h"
@@ -23,6 +25,7 @@
 #include "../../runtime/profile/resolve.h"
 #include "../../runtime/recorded.h"
 #include "../../runtime/recorder.h"
+#include "database_server.h"
 
 static si__region *region;
 static int region_fd;
@@ -226,7 +229,7 @@ static void what_is_kept_is_bounded(void **state) {
     si__report_free(report);
 }
 
-/* ---- The real library ---- */
+/* ---- Real databases ---- */
 
 enum { CALLS = 60, CALL_NS = 1000000 };
 typedef struct path_times {
@@ -234,6 +237,8 @@ typedef struct path_times {
     unsigned count;
 } path_times;
 static path_times quick, slow;
+static sqlite3 *lite; /* one of the two is there */
+static PGconn *postgres;
 
 static uint64_t host_ns(void) {
     struct timespec now;
@@ -253,21 +258,29 @@ static void nap(sqlite3_context *context, int argc, sqlite3_value **argv) {
     sqlite3_result_int(context, 1);
 }
 
-static void query(sqlite3 *db, int milliseconds, path_times *times) {
+/* A statement that sleeps. */
+static void query(int milliseconds, path_times *times) {
     char sql[64];
-    snprintf(sql, sizeof sql, "SELECT nap(%d)", milliseconds);
     uint64_t since_ns = host_ns();
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) abort();
+    if (lite) {
+        snprintf(sql, sizeof sql, "SELECT nap(%d)", milliseconds);
+        assert_int_equal(sqlite3_exec(lite, sql, NULL, NULL, NULL), SQLITE_OK);
+    } else {
+        snprintf(sql, sizeof sql, "SELECT pg_sleep(0.%03d)", milliseconds);
+        PGresult *result = PQexec(postgres, sql);
+        assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+        PQclear(result);
+    }
     times->ns[times->count++] = host_ns() - since_ns;
 }
 
-__attribute__((noinline)) static void list_orders(sqlite3 *db, int i) {
-    query(db, i % 5 ? 8 : 12, &quick);
+__attribute__((noinline)) static void list_orders(int i) {
+    query(i % 5 ? 8 : 12, &quick);
     __asm__ volatile("");
 }
 
-__attribute__((noinline)) static void checkout(sqlite3 *db, int i) {
-    query(db, i % 5 ? 20 : 31, &slow);
+__attribute__((noinline)) static void checkout(int i) {
+    query(i % 5 ? 20 : 31, &slow);
     __asm__ volatile("");
 }
 
@@ -296,13 +309,10 @@ static void check_path(const si__calltree *tree, const char *function, path_time
     si__sketch_free(of.sketch);
 }
 
-static void two_functions_that_call_sqlite(void **state) {
-    (void)state;
-    sqlite3 *db;
+/* Both functions, observed; what the report says of them. */
+static void observe(const char *name) {
     size_t unavailable;
     si__module_list modules;
-    si__probe_options options = {.call_ns = CALL_NS};
-    assert_int_equal(si__probe_open(&options), 0);
     si__region *probed = si__probe_region();
     si__unwind_cache *cache = si__unwind_cache_new();
     assert_int_equal(si__module_list_read(getpid(), &modules), 0);
@@ -310,31 +320,56 @@ static void two_functions_that_call_sqlite(void **state) {
     si__binaries *binaries = si__binaries_new();
     si__space *space = si__space_new(binaries, &modules, "");
     si__drain *drain = si__drain_new(probed);
-    assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
-    sqlite3_create_function(db, "nap", 1, SQLITE_UTF8, NULL, nap, NULL, NULL);
     quick.count = slow.count = 0;
     for (int i = 0; i < CALLS; i++) {
-        list_orders(db, i);
-        checkout(db, i);
+        list_orders(i);
+        checkout(i);
     }
-    sqlite3_close(db);
     si__drain_events(drain, record, space);
     si__drain_instruments(drain, tally, NULL);
     si__report *report = cut();
     const si__report_segment *found = NULL;
     for (size_t i = 0; i < report->segment_count; i++)
-        if (strcmp(report->segments[i].name, "SELECT nap(?)") == 0) found = &report->segments[i];
+        if (strcmp(report->segments[i].name, name) == 0) found = &report->segments[i];
     assert_non_null(found);
     assert_int_equal(found->count, 2 * CALLS);
     check_path(found->tree, "list_orders", &quick, 12);
     check_path(found->tree, "checkout", &slow, 31);
     si__report_free(report);
     si__drain_free(drain);
-    si__probe_close();
     si__space_free(space);
     si__binaries_free(binaries);
     si__module_list_free(&modules);
     si__unwind_cache_free(cache);
+}
+
+static const si__probe_options options = {.call_ns = CALL_NS};
+
+static void two_functions_that_call_sqlite(void **state) {
+    (void)state;
+    assert_int_equal(si__probe_open(&options), 0);
+    assert_int_equal(sqlite3_open(":memory:", &lite), SQLITE_OK);
+    sqlite3_create_function(lite, "nap", 1, SQLITE_UTF8, NULL, nap, NULL, NULL);
+    observe("SELECT nap(?)");
+    sqlite3_close(lite);
+    lite = NULL;
+    si__probe_close();
+}
+
+static void two_functions_that_call_postgres(void **state) {
+    (void)state;
+    database_server server;
+    char where[80];
+    postgres_server_start(&server);
+    snprintf(where, sizeof where, "host=127.0.0.1 port=%d user=si dbname=postgres", server.port);
+    postgres = PQconnectdb(where);
+    if (PQstatus(postgres) != CONNECTION_OK) print_message("%s\n", PQerrorMessage(postgres));
+    assert_int_equal(PQstatus(postgres), CONNECTION_OK);
+    assert_int_equal(si__probe_open(&options), 0);
+    observe("SELECT pg_sleep(?)");
+    PQfinish(postgres);
+    si__probe_close();
+    database_server_stop(&server);
 }
 
 int main(void) {
@@ -343,6 +378,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_an_older_probe_says_has_no_percentiles, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_kept_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_functions_that_call_sqlite, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(two_functions_that_call_postgres, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

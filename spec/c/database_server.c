@@ -45,6 +45,21 @@ static int answers(int port) {
     return ok;
 }
 
+/* PostgreSQL listens before it lets anybody in: 1 when it takes a session's first message for good. */
+static int postgres_lets_in(int port) {
+    static const char hello[] = "\0\0\0\x23\0\3\0\0user\0si\0database\0postgres\0";
+    _Static_assert(sizeof hello == 0x23, "the message says how long it is, with the NUL at its end");
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char first = 0;
+    int ok = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+             send(fd, hello, sizeof hello, MSG_NOSIGNAL) == (ssize_t)sizeof hello && recv(fd, &first, 1, 0) == 1 &&
+             first == 'R';
+    close(fd);
+    return ok;
+}
+
 static void begin(database_server *server) {
     strcpy(server->directory, "/tmp/si-database-XXXXXX");
     if (!mkdtemp(server->directory)) give_up("no directory");
@@ -102,11 +117,11 @@ static void run_to_end(database_server *server, int as_nobody, const char *const
     give_up("the server's files could not be made");
 }
 
-static void wait_until_up(database_server *server) {
+static void wait_until_up(database_server *server, int (*is_up)(int port)) {
     struct timespec nap = {0, 20000000};
     int status;
     for (int i = 0; i < 3000; i++) {
-        if (answers(server->port)) return;
+        if (is_up(server->port)) return;
         if (waitpid(server->pid, &status, WNOHANG) == server->pid) break;
         nanosleep(&nap, NULL);
     }
@@ -123,7 +138,7 @@ void redis_server_start(database_server *server) {
     const char *const argv[] = {"redis-server",           "--bind", "127.0.0.1", "--port",          port, "--save", "",
                                 "--enable-debug-command", "yes",    "--dir",     server->directory, NULL};
     server->pid = spawn(server, 0, program_at("/usr/bin/redis-check-rdb"), argv);
-    wait_until_up(server);
+    wait_until_up(server, answers);
 }
 
 void postgres_server_start(database_server *server) {
@@ -148,7 +163,7 @@ void postgres_server_start(database_server *server) {
                                 NULL};
     server->end_signal = SIGQUIT; /* at once, without a checkpoint */
     server->pid = spawn(server, 1, argv[0], argv);
-    wait_until_up(server);
+    wait_until_up(server, postgres_lets_in);
 }
 
 void mariadb_server_start(database_server *server) {
@@ -172,7 +187,7 @@ void mariadb_server_start(database_server *server) {
                                 "--user=root",
                                 NULL};
     server->pid = spawn(server, 0, argv[0], argv);
-    wait_until_up(server);
+    wait_until_up(server, answers);
 }
 
 static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where) {
