@@ -189,3 +189,22 @@ int si__arguments_parse(si__arguments *out, si__accept accept, int argc, char **
     }
     return 0;
 }
+
+void si__arguments_refuse(const char *command, const char *error) {
+    static const char *const names[][2] = {
+        {"app_name", "--app"},           {"app_version", "--app-version"},
+        {"app_environment", "--env"},    {"dashboard_url", "--dashboard"},
+        {"agent_key", "--key-file"},     {"ca_file", "--ca-file"},
+        {"rules_dir", "--rules"},        {"state_dir", "--state"},
+        {"channels_file", "--channels"},
+    };
+    static const char start[] = "option ";
+    const char *name = strncmp(error, start, sizeof start - 1) == 0 ? error + sizeof start - 1 : "";
+    size_t length = strcspn(name, ":");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strlen(names[i][0]) != length || strncmp(name, names[i][0], length) != 0) continue;
+        fprintf(stderr, "si %s: option %s%s\n", command, names[i][1], name + length);
+        return;
+    }
+    fprintf(stderr, "si %s: %s\n", command, error);
+}

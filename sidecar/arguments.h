@@ -21,4 +21,8 @@ typedef struct si__arguments {
  * help (0 as -1). */
 int si__arguments_parse(si__arguments *out, si__accept accept, int argc, char **argv);
 
+/* Prints what si__settings_new said, "option app_name: ...", by the name that the option has on the command line.
+ * `command`: the subcommand. */
+void si__arguments_refuse(const char *command, const char *error);
+
 #endif

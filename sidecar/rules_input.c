@@ -112,11 +112,15 @@ static int take(si__rules_input *in, int option, const char *value) {
 int si__rules_input_read(si__rules_input *in, int argc, char **argv) {
     memset(in, 0, sizeof *in);
     si_options_init(&in->options);
+    char speaker[64], *subcommand = argv[0]; /* getopt's messages begin with it */
+    snprintf(speaker, sizeof speaker, "si rules %s", subcommand);
+    argv[0] = speaker;
     optind = 1;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        int wrong = take(in, option, optarg);
-        if (wrong) return wrong;
-    }
+    int wrong = 0;
+    for (int option; !wrong && (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        wrong = take(in, option, optarg);
+    argv[0] = subcommand;
+    if (wrong) return wrong;
     for (; optind < argc; optind++) {
         if (in->word_count == sizeof in->words / sizeof *in->words) {
             fprintf(stderr, "si rules: more words than any subcommand takes\n");

@@ -228,7 +228,7 @@ int si__command_run(int argc, char **argv) {
     if ((rc = make_dir("folded", r.args.folded_dir)) || (rc = make_dir("pprof", r.args.pprof_dir))) return rc;
     if (!r.args.options.app_name) r.args.options.app_name = base_name(r.args.command[0]);
     if (si__settings_new(&r.settings, &r.args.options, error, sizeof error) != 0) {
-        fprintf(stderr, "si run: %s\n", error);
+        si__arguments_refuse("run", error);
         return 2;
     }
     struct rlimit descriptors;

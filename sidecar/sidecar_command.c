@@ -172,7 +172,7 @@ int si__command_sidecar(int argc, char **argv) {
     if (s.args.pid) start_time(s.args.pid, comm, sizeof comm);
     if (!s.args.options.app_name) s.args.options.app_name = s.args.name ? s.args.name : *comm ? comm : NULL;
     if (si__settings_new(&s.settings, &s.args.options, error, sizeof error) != 0) {
-        fprintf(stderr, "si sidecar: %s\n", error);
+        si__arguments_refuse("sidecar", error);
         return 2;
     }
     signal(SIGPIPE, SIG_IGN); /* a dashboard that hangs up in the middle of a TLS record */

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "curl_pair.h"
+
 #define SOCKET_LOWEST 200 /* out of the way of programs that count on low numbers */
 #define HEAD_BYTES ((size_t)64 << 10)
 
@@ -151,7 +153,7 @@ si__transfers *si__transfers_new(uv_loop_t *loop) {
     if (!t) return NULL;
     t->loop = loop;
     TAILQ_INIT(&t->running);
-    t->multi = curl_multi_init();
+    t->multi = si__curl_multi_init();
     if (!t->multi) {
         free(t);
         return NULL;
