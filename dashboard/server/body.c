@@ -45,6 +45,10 @@ si__body_codec *si__body_codec_new(void) {
     return NULL;
 }
 
+struct ZSTD_DCtx_s *si__body_codec_zstd(si__body_codec *codec) {
+    return codec->decompress;
+}
+
 void si__body_codec_free(si__body_codec *codec) {
     if (!codec) return;
     ZSTD_freeDCtx(codec->decompress);

@@ -28,6 +28,7 @@ static inline int64_t si__wrap_add(int64_t a, int64_t b) {
 typedef struct si__body_codec si__body_codec; /* zstd contexts and scratch memory */
 si__body_codec *si__body_codec_new(void);
 void si__body_codec_free(si__body_codec *codec);
+struct ZSTD_DCtx_s *si__body_codec_zstd(si__body_codec *codec); /* the context in it, for its owner's other frames */
 
 /* Sorts entries by node (equal nodes are added up) and encodes. *out is borrowed from the codec until its next use. 0
  * or SI_ENOMEM. */

@@ -20,8 +20,15 @@ typedef struct ingest {
     si__request *request;
     si__report *report;
     si__store_report job;
+    si__callpaths paths;
     char key[17];
 } ingest;
+
+static void free_ingest(ingest *i) {
+    si__callpaths_free(&i->paths);
+    si__report_free(i->report);
+    free(i);
+}
 
 static int ingest_apply(si__tx *tx, void *arg) {
     ingest *i = arg;
@@ -59,9 +66,8 @@ static void ingest_done(void *arg, int result) {
         atomic_fetch_add(i->job.duplicate ? &counts->duplicates : &counts->stored, 1);
         if (!i->job.duplicate) atomic_fetch_add(&counts->profiles, i->report->profile_count);
     }
-    si__report_free(i->report);
     si__request *request = i->request;
-    free(i);
+    free_ingest(i);
     si__server_finish(request);
 }
 
@@ -74,7 +80,8 @@ static si__report *decode(si__request *request) {
     size_t length = request->body_length;
     int failed = SI_OK;
     if (encoding && !strcmp(encoding, "zstd")) {
-        failed = si__report_decompress(data, length, SI__REPORT_MAX_BODY, &raw, &length);
+        failed = si__report_decompress_with(si__body_codec_zstd(request->reader->codec), data, length,
+                                            SI__REPORT_MAX_BODY, &raw, &length);
         data = raw;
     } else if (encoding && strcmp(encoding, "identity") != 0) {
         si__answer_error(request, 415, "encoding", "Reports are sent with Content-Encoding zstd or identity.", NULL);
@@ -157,6 +164,7 @@ void si__handle_report(si__request *request) {
     if (!failed) {
         i->request = request;
         i->job.report = i->report;
+        if (!si__callpaths_make(&i->paths, i->job.app, i->report)) i->job.paths = i->paths.keys ? &i->paths : NULL;
         i->write = (si__write){.apply = ingest_apply, .done = ingest_done, .arg = i};
         failed = si__writer_submit(si__store_writer(request->server->store), &i->write);
         if (!failed) return; /* the writer has it now, and may have finished it already */
@@ -164,7 +172,6 @@ void si__handle_report(si__request *request) {
         si__answer_error(request, 503, "busy", "More reports arrive than can be written; try again.", NULL);
     }
     atomic_fetch_add(&counts->refused, 1);
-    si__report_free(i->report);
-    free(i);
+    free_ingest(i);
     si__server_finish(request);
 }

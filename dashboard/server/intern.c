@@ -16,6 +16,7 @@
 #define FIRST_SLOTS ((size_t)1 << 12) /* tables grow with what is there: small ones stay in the processor's caches */
 #define NODE_SLOTS_MOST ((size_t)1 << 21) /* 16 bytes each; a full table starts again */
 #define FRAME_SLOTS_MOST ((size_t)1 << 18)
+#define STACK_SLOTS_MOST ((size_t)1 << 20)
 #define ROOT_OF_APP 0x80000000u /* node numbers stay below: marks keys of an application's outermost calls */
 #define NODES_PER_APP 2000000
 #define UNRESOLVED_FRAMES 100000
@@ -30,6 +31,12 @@ typedef struct frame_slot {
     uint32_t id;
 } frame_slot;
 
+typedef struct stack_slot {
+    uint64_t key;
+    uint32_t check; /* more of the key */
+    uint32_t id;    /* 0: empty */
+} stack_slot;
+
 typedef struct app_nodes {
     int64_t app, count;
 } app_nodes;
@@ -40,7 +47,8 @@ struct si__intern {
     uint64_t secret[6];
     node_slot *nodes;
     frame_slot *frames;
-    size_t node_slots, frame_slots, node_used, frame_used;
+    stack_slot *stacks;
+    size_t node_slots, frame_slots, stack_slots, node_used, frame_used, stack_used;
     int64_t unresolved;  /* -1: not counted yet */
     int64_t newest_node; /* -1: not asked yet */
     app_nodes apps[64];  /* counted lazily; a full table starts again */
@@ -55,11 +63,13 @@ si__intern *si__intern_new(si__db *db) {
     intern->db = db;
     randombytes_buf(intern->secret, sizeof intern->secret);
     intern->unresolved = intern->newest_node = -1;
-    intern->node_slots = intern->frame_slots = FIRST_SLOTS;
+    intern->node_slots = intern->frame_slots = intern->stack_slots = FIRST_SLOTS;
+    intern->stacks = calloc(FIRST_SLOTS, sizeof *intern->stacks);
     intern->nodes = calloc(FIRST_SLOTS, sizeof *intern->nodes);
     intern->frames = calloc(FIRST_SLOTS, sizeof *intern->frames);
     sqlite3_stmt *read = si__db_prepare(db, "SELECT value FROM meta WHERE key='hash_key'");
-    int found = intern->nodes && intern->frames && si__db_step(db, read) == 1 && sqlite3_column_bytes(read, 0) == 16;
+    int found = intern->nodes && intern->frames && intern->stacks && si__db_step(db, read) == 1 &&
+                sqlite3_column_bytes(read, 0) == 16;
     if (found) memcpy(intern->key, sqlite3_column_blob(read, 0), 16);
     if (read) sqlite3_reset(read);
     if (found) return intern;
@@ -71,6 +81,7 @@ void si__intern_free(si__intern *intern) {
     if (!intern) return;
     free(intern->nodes);
     free(intern->frames);
+    free(intern->stacks);
     free(intern);
 }
 
@@ -88,7 +99,8 @@ static void note_use(uint8_t *bits, int64_t limit, uint32_t number) {
 void si__intern_forget_numbers(si__intern *intern) {
     memset(intern->nodes, 0, intern->node_slots * sizeof *intern->nodes);
     memset(intern->frames, 0, intern->frame_slots * sizeof *intern->frames);
-    intern->node_used = intern->frame_used = 0;
+    memset(intern->stacks, 0, intern->stack_slots * sizeof *intern->stacks);
+    intern->node_used = intern->frame_used = intern->stack_used = 0;
 }
 
 void si__intern_forget(si__intern *intern) {
@@ -362,5 +374,89 @@ int si__intern_wire(si__intern *intern, int64_t app, const si__wire_names *texts
         if (!frame_ids[frame]) failed = wire_frame_id(intern, texts, &texts->frames[frame], &frame_ids[frame]);
         if (!failed) failed = node_id(intern, app, ids[tree->parents[i]], frame_ids[frame], &ids[i]);
     }
+    return failed;
+}
+
+/* ---- Whole stacks ---- */
+
+static size_t stack_at(const si__intern *intern, const si__callpath *key) {
+    size_t at = (size_t)key->a & (intern->stack_slots - 1);
+    while (intern->stacks[at].id && (intern->stacks[at].key != key->a || intern->stacks[at].check != (uint32_t)key->b))
+        at = (at + 1) & (intern->stack_slots - 1);
+    return at;
+}
+
+static void make_stack_room(si__intern *intern) { /* as make_frame_room */
+    if (intern->stack_used * 10 <= intern->stack_slots * 6) return;
+    stack_slot *old = intern->stacks, *more = NULL;
+    size_t slots = intern->stack_slots;
+    if (slots < STACK_SLOTS_MOST) more = calloc(slots * 2, sizeof *more);
+    if (!more) {
+        memset(old, 0, slots * sizeof *old);
+        intern->stack_used = 0;
+        return;
+    }
+    intern->stacks = more;
+    intern->stack_slots = slots * 2;
+    for (size_t i = 0; i < slots; i++)
+        if (old[i].id) more[stack_at(intern, &(si__callpath){old[i].key, old[i].check})] = old[i];
+    free(old);
+}
+
+static void remember_stack(si__intern *intern, const si__callpath *key, uint32_t id) {
+    if (!id) return; /* over the cap: it is the root's */
+    make_stack_room(intern);
+    intern->stacks[stack_at(intern, key)] = (stack_slot){key->a, (uint32_t)key->b, id};
+    intern->stack_used++;
+}
+
+typedef struct climb { /* the calls of one tree that had to be looked for one by one */
+    uint32_t *ids;     /* UNKNOWN: not looked for yet; ids[0] = 0 */
+    uint32_t *way;     /* room for the longest */
+} climb;
+
+#define UNKNOWN UINT32_MAX
+
+static int climb_begin(climb *c, const si__wire_tree *tree) {
+    c->ids = malloc(2 * (size_t)tree->node_count * sizeof *c->ids);
+    if (!c->ids) return SI_ENOMEM;
+    c->way = c->ids + tree->node_count;
+    memset(c->ids, 0xff, tree->node_count * sizeof *c->ids);
+    c->ids[0] = 0;
+    return SI_OK;
+}
+
+/* Up to a caller that is known, and down again: each call is looked for once a tree. */
+static int climb_to(si__intern *intern, int64_t app, const si__wire_names *texts, const si__wire_tree *tree,
+                    uint32_t *frame_ids, climb *c, uint32_t node) {
+    size_t depth = 0;
+    int failed = SI_OK;
+    for (; c->ids[node] == UNKNOWN; node = tree->parents[node]) c->way[depth++] = node;
+    while (depth && !failed) {
+        uint32_t i = c->way[--depth], frame = tree->frames[i];
+        if (!frame_ids[frame]) failed = wire_frame_id(intern, texts, &texts->frames[frame], &frame_ids[frame]);
+        if (!failed) failed = node_id(intern, app, c->ids[tree->parents[i]], frame_ids[frame], &c->ids[i]);
+    }
+    return failed;
+}
+
+int si__intern_values(si__intern *intern, int64_t app, const si__wire_names *texts, const si__wire_tree *tree,
+                      const si__callpath *keys, uint32_t *frame_ids, uint32_t *ids) {
+    climb c = {NULL, NULL};
+    int failed = SI_OK;
+    for (size_t i = 0; i < tree->value_count; i++)
+        __builtin_prefetch(&intern->stacks[keys[i].a & (intern->stack_slots - 1)]);
+    for (size_t i = 0; i < tree->value_count && !failed; i++) {
+        uint32_t node = tree->values[i].node;
+        /* a sweep is to know of every caller and frame that is in use */
+        ids[i] = intern->used_nodes ? 0 : intern->stacks[stack_at(intern, &keys[i])].id;
+        if (ids[i] || node == 0) continue;
+        if (!c.ids) failed = climb_begin(&c, tree);
+        if (!failed) failed = climb_to(intern, app, texts, tree, frame_ids, &c, node);
+        if (failed) break;
+        ids[i] = c.ids[node];
+        if (!intern->used_nodes) remember_stack(intern, &keys[i], ids[i]);
+    }
+    free(c.ids);
     return failed;
 }

@@ -8,6 +8,7 @@
 
 #include "../../runtime/profile/calltree.h"
 #include "../../runtime/report/wire_tree.h"
+#include "callpath.h"
 #include "db.h"
 
 typedef struct si__intern si__intern;
@@ -23,6 +24,10 @@ int si__intern_tree(si__intern *intern, int64_t app, const si__calltree *tree, u
    as they are met: for all trees of the report, inside one transaction. */
 int si__intern_wire(si__intern *intern, int64_t app, const si__wire_names *texts, const si__wire_tree *tree,
                     uint32_t *frame_ids, uint32_t *ids);
+/* The same for the calls that have values, by the keys of the ways to them (one a value): ids[i] is of value i. Quick
+   for stacks that were seen. */
+int si__intern_values(si__intern *intern, int64_t app, const si__wire_names *texts, const si__wire_tree *tree,
+                      const si__callpath *keys, uint32_t *frame_ids, uint32_t *ids);
 void si__intern_forget(si__intern *intern);
 /* As forget, but for what it counted: while rows are deleted bit by bit. */
 void si__intern_forget_numbers(si__intern *intern);

@@ -4,11 +4,14 @@
 #include <pthread.h>
 #include <si/si.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define THREADS_LIMIT 16
 
 struct si__pool {
     const char *name; /* of its threads; a literal of at most 15 bytes */
+    int nice;
     void (*handle)(si__request *request);
     pthread_t threads[THREADS_LIMIT];
     si__reader *readers[THREADS_LIMIT];
@@ -36,6 +39,7 @@ static si__request *take(si__pool *pool) {
 static void *worker_main(void *arg) {
     si__pool *pool = arg;
     pthread_setname_np(pthread_self(), pool->name);
+    if (pool->nice) setpriority(PRIO_PROCESS, (id_t)gettid(), pool->nice); /* of this thread alone */
     pthread_mutex_lock(&pool->lock);
     si__reader *reader = pool->readers[pool->reader_next++];
     pthread_mutex_unlock(&pool->lock);
@@ -47,11 +51,12 @@ static void *worker_main(void *arg) {
     return NULL;
 }
 
-si__pool *si__pool_new(si__store *store, const char *name, int threads, size_t queue_limit,
+si__pool *si__pool_new(si__store *store, const char *name, int nice, int threads, size_t queue_limit,
                        void (*handle)(si__request *request)) {
     si__pool *pool = calloc(1, sizeof *pool);
     if (!pool) return NULL;
     pool->name = name;
+    pool->nice = nice;
     pool->handle = handle;
     pool->queue_limit = queue_limit;
     pool->last = &pool->first;

@@ -6,9 +6,10 @@
 
 typedef struct si__pool si__pool;
 
-/* name: of its threads, a literal of at most 15 bytes. NULL: out of memory, no thread, or the store could not be
+/* name: of its threads, a literal of at most 15 bytes; nice: how far they stand back for the process's other threads
+ * where processors are short, 0 to 19. NULL: out of memory, no thread, or the store could not be
  * opened. */
-si__pool *si__pool_new(si__store *store, const char *name, int threads, size_t queue_limit,
+si__pool *si__pool_new(si__store *store, const char *name, int nice, int threads, size_t queue_limit,
                        void (*handle)(si__request *request));
 int si__pool_submit(si__pool *pool, si__request *request); /* 0, or SI_ELIMIT when the queue is full or stopping */
 size_t si__pool_queued(si__pool *pool);

@@ -228,6 +228,7 @@ static int enter_ledger(si__tx *tx, int64_t app, const si__report_id *id) {
 int si__store_report_apply(si__tx *tx, void *arg) {
     si__store_report *job = arg;
     si__record record = {.tx = tx, .report = job->report, .app = job->app};
+    if (job->paths) record.paths = job->paths->keys;
     if (!si__store_has_app(tx, job->app)) return SI_ENOTFOUND; /* it was removed since its key was looked at */
     int entered = enter_ledger(tx, job->app, &job->report->id);
     job->duplicate = entered == 0;

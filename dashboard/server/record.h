@@ -10,8 +10,9 @@ typedef struct si__record {
     si__tx *tx;
     const si__report *report;
     int64_t app, source, context;
-    int64_t shift_ms; /* added to every time of the report: its clock is ahead of ours by that much */
-    int64_t time_ms;  /* of the report's end, shifted */
+    int64_t shift_ms;          /* added to every time of the report: its clock is ahead of ours by that much */
+    int64_t time_ms;           /* of the report's end, shifted */
+    const si__callpath *paths; /* of the next profile's values; NULL: none were made */
     uint32_t *frames; /* of the report's frames, what the store calls them; see si__intern_wire. NULL: none came */
 } si__record;
 

@@ -87,6 +87,27 @@ static int encode_wire(si__record *record, const si__wire_tree *tree, const uint
     return failed;
 }
 
+/* The same of a profile whose ways have keys. */
+static int encode_known(si__record *record, const si__wire_tree *tree, const uint8_t **body, size_t *length) {
+    uint32_t *ids = malloc((tree->value_count + 1) * sizeof *ids);
+    si__entry *entries = malloc((tree->value_count + 1) * sizeof *entries);
+    int failed = ids && entries ? si__intern_values(record->tx->intern, record->app, record->report->names, tree,
+                                                    record->paths, record->frames, ids)
+                                : SI_ENOMEM;
+    for (size_t i = 0; i < tree->value_count && !failed; i++)
+        entries[i] = (si__entry){ids[i], tree->values[i].count, tree->values[i].value};
+    if (!failed) failed = si__body_encode(record->tx->codec, entries, tree->value_count, body, length);
+    free(ids);
+    free(entries);
+    return failed;
+}
+
+static int encode_profile(si__record *record, const si__report_profile *profile, const uint8_t **body, size_t *length) {
+    if (!profile->wire) return encode_tree(record, profile->tree, body, length, NULL);
+    if (!record->paths) return encode_wire(record, profile->wire, body, length, NULL);
+    return encode_known(record, profile->wire, body, length);
+}
+
 static int record_profile(si__record *record, const si__report_profile *profile) {
     si__db *db = record->tx->db;
     char type[64], unit[32], trigger[NAME_CAP], workload[NAME_CAP];
@@ -97,8 +118,7 @@ static int record_profile(si__record *record, const si__report_profile *profile)
     size_t length = 0;
     if (!profile->tree && !profile->wire) return SI_OK;
     int64_t total = profile->wire ? profile->wire->total_value : si__calltree_total_value(profile->tree);
-    failed = profile->wire ? encode_wire(record, profile->wire, &body, &length, NULL)
-                           : encode_tree(record, profile->tree, &body, &length, NULL);
+    failed = encode_profile(record, profile, &body, &length);
     if (failed) return failed;
     int64_t start = si__record_time(record, profile->start_ms);
     double cores = profile->cores > 0 && profile->cores < 1e6 ? profile->cores : 1;
@@ -118,8 +138,11 @@ static int record_profile(si__record *record, const si__report_profile *profile)
 
 int si__record_profiles(si__record *record) {
     int failed = SI_OK;
-    for (size_t i = 0; i < record->report->profile_count && !failed; i++)
-        failed = record_profile(record, &record->report->profiles[i]);
+    for (size_t i = 0; i < record->report->profile_count && !failed; i++) {
+        const si__report_profile *profile = &record->report->profiles[i];
+        failed = record_profile(record, profile);
+        if (record->paths && profile->wire) record->paths += profile->wire->value_count;
+    }
     return failed;
 }
 

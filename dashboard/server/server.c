@@ -28,6 +28,7 @@
 #define HTTP_THREADS 2
 #define PEOPLE_THREADS 3
 #define AGENT_THREADS 2
+#define AGENT_NICE 5                       /* reports can wait a moment: pages go first */
 #define BODIES_LIMIT ((uint64_t)256 << 20) /* all bodies in memory together */
 #define DRAIN_LIMIT ((size_t)64 << 20)     /* of a refused body, before the connection is cut */
 #define GZIP_ABOVE ((size_t)8 << 10)
@@ -375,8 +376,8 @@ int si__server_start(si__server *server, char *error, size_t error_bytes) {
     server->assets = si__page_load();
     server->throttle = si__throttle_new();
     server->connections = si__connections_new();
-    server->people = si__pool_new(server->store, "si-people", PEOPLE_THREADS, 256, handle_person);
-    server->agents = si__pool_new(server->store, "si-agents", AGENT_THREADS, 1024, handle_agent);
+    server->people = si__pool_new(server->store, "si-people", 0, PEOPLE_THREADS, 256, handle_person);
+    server->agents = si__pool_new(server->store, "si-agents", AGENT_NICE, AGENT_THREADS, 1024, handle_agent);
     if (server->assets && server->throttle && server->connections && server->people && server->agents)
         server->daemon = MHD_start_daemon(
             MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server,

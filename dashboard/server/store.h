@@ -14,6 +14,7 @@
 #include "../../runtime/profile/sketch.h"
 #include "../../runtime/report/report.h"
 #include "body.h"
+#include "callpath.h"
 #include "db.h"
 #include "places.h"
 #include "writer.h"
@@ -58,9 +59,10 @@ int si__store_settings_apply(si__tx *tx, void *settings);
 /* The writer's `apply` for a decoded report: everything in it and its ledger row. SI_ENOTFOUND: there is no such
    application (any more). */
 typedef struct si__store_report {
-    const si__report *report; /* borrowed */
-    int64_t app;              /* from the agent's key */
-    int duplicate;            /* out: it was stored before, nothing was changed */
+    const si__report *report;   /* borrowed */
+    int64_t app;                /* from the agent's key */
+    const si__callpaths *paths; /* borrowed; NULL: every call is looked for by itself */
+    int duplicate;              /* out: it was stored before, nothing was changed */
 } si__store_report;
 int si__store_report_apply(si__tx *tx, void *store_report);
 

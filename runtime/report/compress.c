@@ -75,12 +75,43 @@ static int decompress(ZSTD_DStream *stream, ZSTD_inBuffer *from, ZSTD_outBuffer 
     }
 }
 
+/* One frame that says how large it is, as agents' are: at once, into memory of that size. SI_ESTATE: not so. */
+static int decompress_whole(struct ZSTD_DCtx_s *context, const uint8_t *data, size_t length, size_t limit,
+                            uint8_t **out, size_t *out_length) {
+    unsigned long long size = ZSTD_getFrameContentSize(data, length);
+    if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR) return SI_ESTATE;
+    if (size > limit) return SI_ELIMIT;
+    if (ZSTD_findFrameCompressedSize(data, length) != length) return SI_EFORMAT; /* cut, or something follows */
+    uint8_t *to = malloc(size ? (size_t)size : 1);
+    if (!to) return SI_ENOMEM;
+    size_t got = ZSTD_decompressDCtx(context, to, (size_t)size, data, length); /* its checksum too */
+    if (ZSTD_isError(got)) {
+        free(to);
+        return error_status(got);
+    }
+    *out = to;
+    *out_length = got;
+    return SI_OK;
+}
+
 int si__report_decompress(const uint8_t *data, size_t length, size_t limit_bytes, uint8_t **out, size_t *out_length) {
+    ZSTD_DCtx *context = ZSTD_createDCtx();
+    *out = NULL;
+    *out_length = 0;
+    int status = context ? si__report_decompress_with(context, data, length, limit_bytes, out, out_length) : SI_ENOMEM;
+    ZSTD_freeDCtx(context);
+    return status;
+}
+
+int si__report_decompress_with(struct ZSTD_DCtx_s *context, const uint8_t *data, size_t length, size_t limit_bytes,
+                               uint8_t **out, size_t *out_length) {
     *out = NULL;
     *out_length = 0;
     size_t by_ratio = length > SIZE_MAX / SI__REPORT_MAX_RATIO ? SIZE_MAX : length * SI__REPORT_MAX_RATIO;
     if (by_ratio < FREE_BYTES) by_ratio = FREE_BYTES;
     if (limit_bytes > by_ratio) limit_bytes = by_ratio;
+    int whole = decompress_whole(context, data, length, limit_bytes, out, out_length);
+    if (whole != SI_ESTATE) return whole;
     ZSTD_DStream *stream = ZSTD_createDStream();
     if (!stream) return SI_ENOMEM;
     ZSTD_inBuffer from = {data, length, 0};

@@ -152,5 +152,8 @@ int si__report_decode_wire(uint8_t *data, size_t length, si__report **out, char 
    times its input, where that is above 1 MiB): SI_EFORMAT for anything else, SI_ELIMIT, SI_ENOMEM. */
 int si__report_compress(const uint8_t *data, size_t length, uint8_t **out, size_t *out_length);
 int si__report_decompress(const uint8_t *data, size_t length, size_t limit_bytes, uint8_t **out, size_t *out_length);
+struct ZSTD_DCtx_s; /* with one that is used again and again; one thread at a time */
+int si__report_decompress_with(struct ZSTD_DCtx_s *context, const uint8_t *data, size_t length, size_t limit_bytes,
+                               uint8_t **out, size_t *out_length);
 
 #endif

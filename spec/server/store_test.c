@@ -67,7 +67,7 @@ static void clear(world *w) {
 }
 
 static void put(world *w, si__report *report) {
-    si__store_report job = {report, w->app, 0};
+    si__store_report job = {.report = report, .app = w->app};
     assert_int_equal(si__writer_call(si__store_writer(w->store), si__store_report_apply, &job), 0);
     assert_false(job.duplicate);
     si__report_free(report);

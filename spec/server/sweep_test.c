@@ -70,7 +70,7 @@ static int call(world *w, int (*apply)(si__tx *, void *), void *arg) {
 }
 
 static void put(world *w, si__report *report) {
-    si__store_report job = {report, w->app, 0};
+    si__store_report job = {.report = report, .app = w->app};
     assert_int_equal(call(w, si__store_report_apply, &job), 0);
     si__report_free(report);
 }
