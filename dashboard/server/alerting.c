@@ -17,6 +17,7 @@
 #include "channels.h"
 #include "clock.h"
 #include "deliver.h"
+#include "minute.h"
 #include "watch.h"
 
 #define TICK_MS 1000
@@ -35,6 +36,7 @@ struct si__alerting {
     si__deliver_out *deliver;
     si__watch *watch;
     si__rules_watch *files;
+    si__minute minute;
     uint64_t channels_seen; /* what the file looked like when it was read */
     atomic_int stopping;
     int started, closing;
@@ -122,6 +124,7 @@ static void close_handles(struct si__alerting *alerting) {
 static void tick(struct si__alerting *alerting) {
     int64_t now = si__clock_unix_ms();
     si__watch_tick(alerting->watch, now);
+    si__minute_tick(&alerting->minute, alerting->server, alerting->reader, now);
     si__deliver_out_tick(alerting->deliver, alerting->notify, now);
 }
 

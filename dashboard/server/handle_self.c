@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "connections.h"
 #include "handlers.h"
+#include "removal.h"
 #include "server.h"
 #include "slow.h"
 #include "upkeep.h"
@@ -94,6 +95,7 @@ void si__handle_self(si__request *request) {
     si__json_put_uint(&json, "free_bytes", unused);
     si__json_put_int(&json, "retention_ms", si__store_retention_ms(server->store));
     si__json_object_end(&json);
+    si__json_put_int(&json, "removing", si__removal_count(db));
     si__json_put_uint(&json, "connections", si__connections_count(server->connections));
     si__json_put_uint(&json, "requests", atomic_load(&server->requests));
     put_tables(&json, db, used);
@@ -119,7 +121,8 @@ void si__handle_metrics(si__request *request) {
         return;
     }
     si__writer_counts_get(si__store_writer(server->store), &writer);
-    si__upkeep_size(&request->reader->db, &used, &unused);
+    si__db *db = &request->reader->db;
+    si__upkeep_size(db, &used, &unused);
     metric(out, "si_dashboard_reports_stored_total", "counter", "Reports stored.",
            (double)atomic_load(&counts->stored));
     metric(out, "si_dashboard_reports_duplicate_total", "counter", "Reports that were there already.",
@@ -140,6 +143,8 @@ void si__handle_metrics(si__request *request) {
            writer.last_commit_ms / 1000);
     metric(out, "si_dashboard_store_used_bytes", "gauge", "Size of the store.", (double)used);
     metric(out, "si_dashboard_store_free_bytes", "gauge", "Free pages in the store.", (double)unused);
+    metric(out, "si_dashboard_rollups_due", "gauge", "Periods whose rollup is still to be made.",
+           (double)si__db_int(db, si__db_prepare(db, "SELECT count(*) FROM rollup_due"), 0));
     metric(out, "si_dashboard_start_time_seconds", "gauge", "When it was started, Unix time.",
            (double)server->started_ms / 1000);
     if (fclose(out) != 0) {

@@ -92,6 +92,8 @@ void si__handle_annotation_delete(si__request *request);
 void si__handle_prometheus(si__request *request); /* handle_prometheus.c */
 void si__handle_openapi(si__request *request);    /* handle_openapi.c */
 
+void si__handle_self_history(si__request *request); /* minute.c */
+
 void si__handle_self(si__request *request); /* handle_self.c */
 void si__handle_metrics(si__request *request);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../../runtime/report/limits.h"
+#include "clock.h"
 #include "handlers.h"
 #include "key.h"
 #include "server.h"
@@ -50,6 +51,12 @@ static void answer_gone(si__request *request) {
                      "The application of this agent key was deleted. To report again, make a new key.", NULL);
 }
 
+static void note_wait(si__ingest_counts *counts, uint64_t ns) { /* writer thread */
+    atomic_fetch_add(&counts->waits, 1);
+    atomic_fetch_add(&counts->waited_ns, ns);
+    if (ns > atomic_load(&counts->wait_most_ns)) atomic_store(&counts->wait_most_ns, ns);
+}
+
 static void ingest_done(void *arg, int result) {
     ingest *i = arg;
     si__ingest_counts *counts = &i->request->server->ingest;
@@ -63,6 +70,7 @@ static void ingest_done(void *arg, int result) {
         atomic_fetch_add(&counts->refused, 1);
     } else {
         answer_stored(i->request, i->job.duplicate);
+        note_wait(counts, (uint64_t)(si__clock_monotonic_ns() - i->request->started_ns));
         atomic_fetch_add(i->job.duplicate ? &counts->duplicates : &counts->stored, 1);
         if (!i->job.duplicate) atomic_fetch_add(&counts->profiles, i->report->profile_count);
     }

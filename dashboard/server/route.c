@@ -82,6 +82,7 @@ static const si__route routes[] = {
     {"GET", "/api/v1/settings/retention", SI__ROLE_VIEWER, 0, si__handle_retention, 0},
     {"POST", "/api/v1/settings/retention", SI__ROLE_ADMIN, JSON_BODY, si__handle_retention_change, 0},
     {"GET", "/api/v1/self", SI__ROLE_VIEWER, 0, si__handle_self, 0},
+    {"GET", "/api/v1/self/history", SI__ROLE_VIEWER, 0, si__handle_self_history, 0},
     {"GET", "/api/v1/openapi.json", SI__ROLE_PUBLIC, 0, si__handle_openapi, 0},
     {"GET", "/metrics", SI__ROLE_SCRAPER, 0, si__handle_metrics, 0},
 };

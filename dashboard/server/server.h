@@ -17,6 +17,7 @@
 
 typedef struct si__ingest_counts {
     _Atomic uint64_t stored, duplicates, refused, profiles, bytes;
+    _Atomic uint64_t waits, waited_ns, wait_most_ns; /* from arrival to acknowledgement, of the minute; see minute.h */
 } si__ingest_counts;
 
 struct si__asset;

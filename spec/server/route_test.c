@@ -100,6 +100,7 @@ static const row table[] = {
     {"GET", "/api/v1/settings/retention", VIEWER, 0},
     {"POST", "/api/v1/settings/retention", ADMIN, 0},
     {"GET", "/api/v1/self", VIEWER, 0},
+    {"GET", "/api/v1/self/history", VIEWER, 0},
     {"GET", "/api/v1/openapi.json", PUBLIC, 0},
     {"GET", "/metrics", SI__ROLE_SCRAPER, 0},
 };

@@ -509,6 +509,19 @@ describe('alerts', () => {
   });
 });
 
+describe('the dashboard itself', () => {
+  it('shows its last hours as charts, and as numbers', async () => {
+    await open('/self?from=now-1h&to=now');
+    await page.getByRole('button', {name: 'Reports and profiles stored: show as table'}).click();
+    const table = page.getByRole('region', {name: 'Reports and profiles stored'});
+    await table.getByRole('cell').nth(1).getByText('/s').waitFor();
+    assert.deepEqual(await table.getByRole('columnheader').allTextContents(), ['Time', 'reports', 'profiles', 'refused']);
+    assert.ok(await table.getByRole('row').count() > 30); // an hour of minutes
+    assert.ok(mock.state.requests.some((r) => r.startsWith('GET /self/history?from=')));
+    for (const label of ['Time until a report is acknowledged', 'Writes and rollups that wait', 'Bytes received', 'Size of the store']) await page.getByRole('button', {name: `${label}: show as table`}).waitFor();
+  });
+});
+
 describe('settings', () => {
   it('a channel is tested from the page', async () => {
     await open('/settings/channels');

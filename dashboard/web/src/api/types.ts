@@ -336,6 +336,12 @@ export interface Self {
   slow_requests: {path: string; ms: number; time_ms: number}[];
 }
 
+export interface SelfHistory {
+  step_ms: number;
+  fields: string[];
+  points: number[][];
+}
+
 export interface Imported {
   status: string;
   app: string;
