@@ -6,6 +6,7 @@
  * is, is asked then, too. Sockets and pipes with O_NONBLOCK, which servers have, cannot wait: their calls are counted
  * and no more.
  */
+#include "native/return_path.h"
 #include "native/waiter.h"
 #include "wait_hooks.h"
 
@@ -65,7 +66,7 @@ static inline int is_instant(si__waiter *self, int fd) {
 }
 
 #define X(name, call, fd, result, parameters, arguments)                                                               \
-    result si__wrap_##name parameters {                                                                                \
+    SI__RETURNS_BY_PATH result si__wrap_##name parameters {                                                            \
         si__waiter *self = si__waiter_get();                                                                           \
         if (!self) return si__wait_real.name arguments;                                                                \
         if (obeys_flag(SI__CALL_##call) && is_instant(self, fd)) {                                                     \
@@ -94,7 +95,7 @@ SI__SOCKET_CALLS(X)
 #define INSTANT_epoll_pwait (time_ms == 0)
 #define INSTANT_epoll_pwait2 0
 #define X(name, call, fd, result, parameters, arguments)                                                               \
-    result si__wrap_##name parameters {                                                                                \
+    SI__RETURNS_BY_PATH result si__wrap_##name parameters {                                                            \
         si__waiter *self = si__waiter_get();                                                                           \
         if (!self) return si__wait_real.name arguments;                                                                \
         if (INSTANT_##name) {                                                                                          \

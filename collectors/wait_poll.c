@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "native/return_path.h"
 #include "native/waiter.h"
 #include "wait_hooks.h"
 
@@ -54,7 +55,7 @@ static inline void finish(si__waiter *self, si__wait_call call, unsigned categor
 
 /* With no time to wait there is no wait. A time behind a pointer is the kernel's to read. */
 #define WRAP(name, call, result, parameters, arguments, instant, none, category)                                       \
-    result si__wrap_##name parameters {                                                                                \
+    SI__RETURNS_BY_PATH result si__wrap_##name parameters {                                                            \
         si__waiter *self = si__waiter_get();                                                                           \
         if (!self) return si__wait_real.name arguments;                                                                \
         if (instant) {                                                                                                 \

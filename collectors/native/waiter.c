@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "record.h"
+#include "return_path.h"
 #include "sandbox.h"
 #include "thread.h"
 
@@ -38,6 +39,7 @@ static void thread_ends(void) {
 }
 
 void si__waiter_prepare(void) {
+    si__return_path_choose();
     si__threads_at_end(thread_ends);
 }
 

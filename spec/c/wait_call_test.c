@@ -292,15 +292,15 @@ static int do_thrd_sleep(void) {
 }
 
 static uint32_t word;
-static int do_futex(void) {
+__attribute__((unused)) static int do_futex(void) {
     atomic_store((_Atomic uint32_t *)&word, 1);
     return (int)syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
 }
-static int do_futex_bitset(void) {
+__attribute__((unused)) static int do_futex_bitset(void) {
     atomic_store((_Atomic uint32_t *)&word, 1);
     return (int)syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 1, NULL, NULL, FUTEX_BITSET_MATCH_ANY);
 }
-static void wake_futex(void) {
+__attribute__((unused)) static void wake_futex(void) {
     atomic_store((_Atomic uint32_t *)&word, 0);
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
@@ -378,8 +378,10 @@ static const one ones[] = {
     ONE(msgrcv, do_msgrcv, feed_message, CHANNEL),
     ONE(flock, do_flock, release_file, SYSTEM),
     ONE(fcntl, do_fcntl, release_file, SYSTEM),
+#if defined(__x86_64__) /* elsewhere it is not seen */
     ONE(futex, do_futex, wake_futex, LOCK),
     ONE(futex, do_futex_bitset, wake_futex, LOCK),
+#endif
     ONE(pause, do_pause, nudge, SYSTEM),
     ONE(sigsuspend, do_sigsuspend, nudge, SYSTEM),
     ONE(wait, do_wait, end_child, SYSTEM),

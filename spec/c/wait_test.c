@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "../../collectors/native/return_path.h"
+
 static int pipe_ends[2], sockets[2];
 static char path[64];
 static char buffer[64];
@@ -135,8 +137,10 @@ static void without_a_clock_calls_are_only_counted(void **state) {
 static void refusals_are_the_same(void **state) {
     (void)state;
     void *volatile nowhere = (void *)16;
-    for (int hooked = 0; hooked < 2; hooked++) {
+    int chosen = si__return_path_use(0);
+    for (int hooked = 0; hooked < 3; hooked++) {
         sample_every(hooked ? MEAN_NS : 0);
+        si__return_path_use(hooked == 2);
         errno = 0;
         assert_int_equal(read(-1, buffer, 1), -1);
         assert_int_equal(errno, EBADF);
@@ -175,6 +179,7 @@ static void refusals_are_the_same(void **state) {
         assert_int_equal(getaddrinfo("127.0.0.1", "80", NULL, &found), 0);
         freeaddrinfo(found);
     }
+    si__return_path_use(chosen);
 }
 
 static volatile sig_atomic_t interrupts;
