@@ -101,12 +101,9 @@ static int names_of(const program_file *file, const char **names, uint64_t *byte
 static const char *sanitizer_in(const char *names, uint64_t bytes) {
     static const struct {
         const char *symbol, *name;
-    } known[] = {{"__asan_init", "AddressSanitizer"},
-                 {"__tsan_init", "ThreadSanitizer"},
-                 {"__msan_init", "MemorySanitizer"},
-                 {"__hwasan_init", "HWAddressSanitizer"},
-                 {"libasan.so", "AddressSanitizer"},
-                 {"libtsan.so", "ThreadSanitizer"}};
+    } known[] = {{"__asan_init", "AddressSanitizer"}, {"__tsan_init", "ThreadSanitizer"},
+                 {"__msan_init", "MemorySanitizer"},  {"__hwasan_init", "HWAddressSanitizer"},
+                 {"libasan.so", "AddressSanitizer"},  {"libtsan.so", "ThreadSanitizer"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (memmem(names, bytes, known[i].symbol, strlen(known[i].symbol))) return known[i].name;
     return NULL;
@@ -134,43 +131,44 @@ static const char *sanitizer_of(const char *path) {
 
 /* ---- The judgement ---- */
 
-static int judge_elf(const char *path, const unsigned char *head, size_t length, char *reason, size_t reason_bytes) {
+static si__preload judge_elf(const char *path, const unsigned char *head, size_t length, char *reason,
+                             size_t reason_bytes) {
     if (head[EI_CLASS] != ELFCLASS64) {
         snprintf(reason, reason_bytes, "%s is a 32-bit program", path);
-        return 0;
+        return SI__PRELOAD_NO;
     }
     if (!has_interpreter(head, length)) {
         snprintf(reason, reason_bytes, "%s is statically linked", path);
-        return 0;
+        return SI__PRELOAD_CHILDREN;
     }
     struct stat st;
     if (stat(path, &st) == 0 && (st.st_mode & (S_ISUID | S_ISGID)) && geteuid() != 0 && st.st_uid != geteuid()) {
         snprintf(reason, reason_bytes, "%s is setuid or setgid", path);
-        return 0;
+        return SI__PRELOAD_NO;
     }
     const char *sanitizer = sanitizer_of(path);
     if (sanitizer) {
         snprintf(reason, reason_bytes, "%s is built with %s, which does not let itself be preceded", path, sanitizer);
-        return 0;
+        return SI__PRELOAD_NO;
     }
-    return 1;
+    return SI__PRELOAD_YES;
 }
 
-int si__program_can_preload(const char *name, char *reason, size_t reason_bytes) {
+si__preload si__program_can_preload(const char *name, char *reason, size_t reason_bytes) {
     char path[4096], next[256];
-    if (!find(name, path, sizeof path)) return 1; /* exec will say it better */
+    if (!find(name, path, sizeof path)) return SI__PRELOAD_YES; /* exec will say it better */
     for (int hop = 0; hop < MAX_HOPS; hop++) {
         _Alignas(8) unsigned char head[HEAD_BYTES];
         int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (fd < 0) return 1;
+        if (fd < 0) return SI__PRELOAD_YES;
         ssize_t length = read(fd, head, sizeof head - 1);
         close(fd);
-        if (length < (ssize_t)sizeof(Elf64_Ehdr) && !(length > 2 && head[0] == '#')) return 1;
+        if (length < (ssize_t)sizeof(Elf64_Ehdr) && !(length > 2 && head[0] == '#')) return SI__PRELOAD_YES;
         if (memcmp(head, ELFMAG, SELFMAG) == 0) return judge_elf(path, head, (size_t)length, reason, reason_bytes);
-        if (head[0] != '#' || head[1] != '!') return 1;
+        if (head[0] != '#' || head[1] != '!') return SI__PRELOAD_YES;
         head[length] = '\0';
-        if (sscanf((const char *)head + 2, " %255[^ \t\n]", next) != 1) return 1;
+        if (sscanf((const char *)head + 2, " %255[^ \t\n]", next) != 1) return SI__PRELOAD_YES;
         snprintf(path, sizeof path, "%s", next);
     }
-    return 1;
+    return SI__PRELOAD_YES;
 }

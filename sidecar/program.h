@@ -4,10 +4,13 @@
 
 #include <stddef.h>
 
-/*
- * Finds `name` as execvp would, follows "#!" lines, and says why preloading would not work.
- * Returns 1 when it would work or cannot be judged, 0 with a sentence in reason when it would not.
- */
-int si__program_can_preload(const char *name, char *reason, size_t reason_bytes);
+typedef enum si__preload {
+    SI__PRELOAD_NO,       /* it would not work, or do harm */
+    SI__PRELOAD_CHILDREN, /* the program takes none, but those that it starts may */
+    SI__PRELOAD_YES       /* it works, or cannot be judged */
+} si__preload;
+
+/* Finds `name` as execvp would, follows "#!" lines, and says in reason why preloading would not work, unless YES. */
+si__preload si__program_can_preload(const char *name, char *reason, size_t reason_bytes);
 
 #endif

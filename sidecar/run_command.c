@@ -36,6 +36,7 @@ typedef struct run {
     uv_timer_t late;
     si__resident resident;
     int wait_status, file_failed;
+    int children_only; /* the program itself takes no probe, and we have said so */
 } run;
 
 /* ---- Files at the end ---- */
@@ -126,7 +127,8 @@ static void on_exited(void *arg, int wait_status) {
     si__resident_end(&r->resident);
     si__agent_process_ended(r->agent, si__child_pid(r->child));
     si__agent_program_ended(r->agent, wait_status);
-    if (r->server && si__probe_server_seen(r->server) == 0 && (r->args.folded_dir || r->args.pprof_dir)) {
+    if (r->server && !r->children_only && si__probe_server_seen(r->server) == 0 &&
+        (r->args.folded_dir || r->args.pprof_dir)) {
         const char *why = si__probe_server_refusal(r->server);
         fprintf(stderr, "si run: no CPU profile: %s\n", *why ? why : "the probe was not loaded into the program");
     }
@@ -138,7 +140,7 @@ static void on_exited(void *arg, int wait_status) {
 /* A program that has not said hello by now never will. */
 static void on_late(uv_timer_t *timer) {
     run *r = timer->data;
-    if (!r->server || si__probe_server_seen(r->server) > 0) return;
+    if (!r->server || r->children_only || si__probe_server_seen(r->server) > 0) return;
     const char *why = si__probe_server_refusal(r->server);
     si__agent_status(r->agent, "probe", "unavailable", *why ? why : "the probe was not loaded into the program");
 }
@@ -148,17 +150,21 @@ static const char *base_name(const char *path) {
     return slash && slash[1] ? slash + 1 : path;
 }
 
-/* Whether the probe can be used; says why not. */
+/* The probe if it can be used; says why not. */
 static const char *choose_probe(run *r, char *path, size_t path_bytes) {
     char reason[512];
+    si__preload can = SI__PRELOAD_NO;
     if (!si__probe_path(path, path_bytes)) {
         snprintf(reason, sizeof reason, "libsi-probe.so was not found beside si (set SI_PROBE)");
-    } else if (si__program_can_preload(r->args.command[0], reason, sizeof reason)) {
-        return path;
+    } else {
+        can = si__program_can_preload(r->args.command[0], reason, sizeof reason);
     }
-    fprintf(stderr, "si run: CPU profile unavailable: %s; observing metrics alone\n", reason);
+    if (can == SI__PRELOAD_YES) return path;
+    r->children_only = can == SI__PRELOAD_CHILDREN;
+    fprintf(stderr, "si run: CPU profile unavailable: %s; observing metrics %s\n", reason,
+            r->children_only ? "and the programs that it starts" : "alone");
     si__agent_status(r->agent, "probe", "unavailable", reason);
-    return NULL;
+    return r->children_only ? path : NULL;
 }
 
 /* What we lack must not keep the program from running: it takes our place. Returns only when it cannot be started. */

@@ -337,6 +337,13 @@ static void a_static_program_runs_and_we_say_why_it_has_no_profile(void **state)
     char out[4096];
     assert_int_equal(exit_code(shell(out, sizeof out, SI " run -- ./work-static 7")), 7);
     assert_non_null(strstr(out, "statically linked"));
+    assert_int_equal(
+        exit_code(shell(out, sizeof out,
+                        "printf '#include <unistd.h>\\nint main(int c,char**v){return execv(v[1],v+1);}' > "
+                        "launcher.c && cc -w -static launcher.c -o launcher && " SI
+                        " run --folded launched -- ./launcher ./work 6")),
+        6); /* what it starts is not static */
+    assert_true(folded_sum("launched/cpu.folded", "large") > 1e6);
 }
 
 static void mistakes_are_named(void **state) {
