@@ -131,7 +131,8 @@ void si__wait_begin(si__wait *wait, si__wait_call call, uint64_t object, const v
 
 /* A wait of a process that had no region when it began, and gets one now if it was long. */
 static void begin_late(si__wait *wait, unsigned category, uint64_t end) {
-    si__cycle_moment now = si__cycle_moment_now(atomic_load_explicit(&si__cycle_source_now, memory_order_relaxed));
+    int source = atomic_load_explicit(&si__cycle_source_now, memory_order_relaxed);
+    si__cycle_moment now = si__cycle_moment_now((si__cycle_source)source);
     double length_ns = si__cycle_length_ns(&si__cycle_first, &now);
     if (end <= wait->start || (double)(end - wait->start) * length_ns < WORTH_A_REGION_NS) return;
     const si__thread *thread = si__thread_self();
