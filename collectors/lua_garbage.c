@@ -13,10 +13,16 @@
 static const char cycle_type[] = "si.lua.cycle";
 
 #define SETTLED_NS 1000000000u /* metrics are set once a second of use */
+#define WINDOW_NS                                                                                                      \
+    30000000000u /* what is so old counts for a third: a second has too few samples to tell anything by                \
+                  */
 
 /* Of all threads, since the metrics were set last. */
 static _Atomic uint64_t cpu_ns, gc_ns, c_ns, set_ns;
 static _Atomic uint32_t cycles;
+static struct { /* of the window; its owner is who has set set_ns, a second before anybody else will */
+    double cpu_ns, gc_ns, c_ns, cycles;
+} window;
 static _Atomic int64_t memory_bytes; /* of all attached states, as last read */
 
 void si__lua_read_memory(lua_attached *s, lua_State *L, int gone) {
@@ -33,6 +39,10 @@ void si__lua_read_memory(lua_attached *s, lua_State *L, int gone) {
     si_gauge_set("lua.memory.usage", (double)sum);
 }
 
+static void add_to(double *sum, double kept, uint64_t more) {
+    *sum = *sum * kept + (double)more;
+}
+
 void si__lua_count_tick(lua_attached *s, lua_State *L, uint64_t now_ns, uint64_t value_ns, const lua_shape *shape) {
     atomic_fetch_add_explicit(&cpu_ns, value_ns, memory_order_relaxed);
     if (shape->collecting)
@@ -44,14 +54,16 @@ void si__lua_count_tick(lua_attached *s, lua_State *L, uint64_t now_ns, uint64_t
     if (!atomic_compare_exchange_strong_explicit(&set_ns, &last, now_ns, memory_order_relaxed, memory_order_relaxed))
         return;
     if (s) si__lua_read_memory(s, L, 0);
-    uint64_t used = atomic_exchange_explicit(&cpu_ns, 0, memory_order_relaxed);
-    uint64_t collected = atomic_exchange_explicit(&gc_ns, 0, memory_order_relaxed);
-    uint64_t in_c = atomic_exchange_explicit(&c_ns, 0, memory_order_relaxed);
-    uint32_t ended = atomic_exchange_explicit(&cycles, 0, memory_order_relaxed);
-    if (last == 0 || used == 0) return;
-    si_gauge_set("lua.gc.cpu_fraction", (double)collected / (double)used);
-    si_gauge_set("lua.c_calls.cpu_fraction", (double)in_c / (double)used);
-    if (ended) si_gauge_set("lua.gc.pause", (double)collected / 1e9 / ended);
+    uint64_t past_ns = now_ns - last;
+    double kept = last == 0 || past_ns >= WINDOW_NS ? 0 : 1 - (double)past_ns / WINDOW_NS;
+    add_to(&window.cpu_ns, kept, atomic_exchange_explicit(&cpu_ns, 0, memory_order_relaxed));
+    add_to(&window.gc_ns, kept, atomic_exchange_explicit(&gc_ns, 0, memory_order_relaxed));
+    add_to(&window.c_ns, kept, atomic_exchange_explicit(&c_ns, 0, memory_order_relaxed));
+    add_to(&window.cycles, kept, atomic_exchange_explicit(&cycles, 0, memory_order_relaxed));
+    if (last == 0 || window.cpu_ns <= 0) return;
+    si_gauge_set("lua.gc.cpu_fraction", window.gc_ns / window.cpu_ns);
+    si_gauge_set("lua.c_calls.cpu_fraction", window.c_ns / window.cpu_ns);
+    if (window.cycles > 0.5) si_gauge_set("lua.gc.pause", window.gc_ns / 1e9 / window.cycles);
 }
 
 /* Where the collector's step lies shows when it calls this finalizer from the interpreter's loop. */

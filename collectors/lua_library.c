@@ -216,11 +216,22 @@ void si__lua_learn_sites(lua_library *l, lua_State *L) {
     l->lua_settop(L, top);
 }
 
+int si__lua_is_site(const lua_library *library, uint64_t pc) {
+    uint32_t count = atomic_load_explicit(&library->site_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++)
+        if (library->sites[i] == pc) return 1;
+    return 0;
+}
+
+/* Between the finalizer and the loop there is nothing but the collector: not collectgarbage, nor another C function
+   that has made an object. */
 void si__lua_find_step(lua_library *library, const uint64_t *frames, unsigned count) {
+    unsigned calls_of_c = 0;
     for (unsigned i = 1; i < count && !library->step.to; i++) {
+        calls_of_c += (unsigned)si__lua_is_site(library, frames[i]);
         if (!lua_in(library->vm, frames[i])) continue;
         lua_code function = si__lua_function_at(library, frames[i - 1]);
-        if (lua_in(library->core, frames[i - 1]) && function.to) {
+        if (calls_of_c == 1 && lua_in(library->core, frames[i - 1]) && function.to) {
             library->step.from = function.from;
             library->step.to = function.to; /* read by handlers: last */
         }

@@ -15,16 +15,9 @@
 
 /* ---- What the C stack shows ---- */
 
-static int is_site(const lua_library *library, uint64_t pc) {
-    uint32_t count = atomic_load_explicit(&library->site_count, memory_order_acquire);
-    for (uint32_t i = 0; i < count; i++)
-        if (library->sites[i] == pc) return 1;
-    return 0;
-}
-
 /* Index 0 is where the thread was, or a return address less one (record.c). */
 static int is_boundary(const lua_library *library, const uint64_t *pcs, unsigned i) {
-    return is_site(library, pcs[i] + (i == 0));
+    return si__lua_is_site(library, pcs[i] + (i == 0));
 }
 
 lua_shape si__lua_shape(const lua_library *library, const uint64_t *pcs, unsigned count) {
@@ -161,7 +154,7 @@ static void match(lua_thread *t, const uint16_t *loops, unsigned cap) {
  */
 static lua_known_c *known_c(lua_thread *t, const lua_library *library, uint64_t pc, uint64_t *from) {
     *from = si__lua_function_at(library, pc).from;
-    return *from ? &t->functions[(*from >> 4) % LUA_KNOWN_NAMES] : NULL;
+    return &t->functions[(*from >> 4) % LUA_KNOWN_NAMES];
 }
 
 static void learn_names(lua_thread *t, const lua_library *library, const uint64_t *pcs, unsigned count) {
@@ -176,8 +169,9 @@ static void learn_names(lua_thread *t, const lua_library *library, const uint64_
         while (item < t->item_count && !t->items[item].is_c) item++;
         if (item == t->item_count) return;
         uint64_t name = t->items[item++].name;
-        lua_known_c *known = name && i > 0 ? known_c(t, library, pcs[i - 1] - (i > 1), &from) : NULL;
-        if (known && known->from != from) *known = (lua_known_c){from, name};
+        if (!name || i == 0) continue;
+        lua_known_c *known = known_c(t, library, pcs[i - 1] - (i > 1), &from);
+        if (from && known->from != from) *known = (lua_known_c){from, name};
     }
 }
 
@@ -194,7 +188,7 @@ void si__lua_collect(lua_thread *t, const lua_attached *s, const uint64_t *struc
 /* ---- Merging ---- */
 
 typedef struct merging {
-    uint64_t *out;
+    lua_thread *t; /* whose `merged` it is put into */
     unsigned count;
     int cut;       /* 1: the root did not fit */
     uint32_t next; /* item */
@@ -203,7 +197,7 @@ typedef struct merging {
 static void put(merging *m, uint64_t pc) {
     if (pc == 0) return; /* a C function without a name */
     if (m->count < SI__FRAMES_MAX)
-        m->out[m->count++] = pc;
+        m->t->merged[m->count++] = pc;
     else
         m->cut = 1;
 }
@@ -218,7 +212,7 @@ static void put_name(lua_thread *t, merging *m, const lua_library *library, cons
     uint64_t from, pc = i > 0 ? pcs[i - 1] - (i > 1) : 0;
     if (i == 0 || is_followed(pc)) return;
     const lua_known_c *known = known_c(t, library, pc, &from);
-    if (known && known->from == from) put(m, known->name);
+    if (from && known->from == from) put(m, known->name);
 }
 
 /* The frames that activation `loop` runs, those of inner ones having been put already. 0: none. */
@@ -237,7 +231,7 @@ static int put_row(const lua_thread *t, merging *m, int loop) {
  */
 unsigned si__lua_merge(lua_thread *t, const lua_library *library, uint64_t *pcs, unsigned count, int skip,
                        unsigned *flags) {
-    merging m = {t->merged, 0, 0, 0};
+    merging m = {t, 0, 0, 0};
     int loop = skip, inside = 0;
     unsigned row_end = 0;
     for (unsigned i = 0; i < count; i++) {

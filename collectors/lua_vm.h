@@ -122,6 +122,9 @@ static inline int lua_in(lua_code code, uint64_t pc) {
     return pc >= code.from && pc < code.to;
 }
 
+/* Whether C functions are called from there: a return address. Async-signal-safe. */
+int si__lua_is_site(const lua_library *library, uint64_t pc);
+
 /* ---- One attached state (lua_vm.c); lives in a userdata of the state ---- */
 
 typedef struct lua_host_hook { /* a hook of the host's that ours stands in for */
