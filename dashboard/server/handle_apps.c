@@ -8,6 +8,7 @@
 
 #define UP_MS (5 * 60000ll) /* agents report every two minutes at the latest, by default */
 #define CPU_POINTS_MS 3600000ll
+#define TYPES_MS 86400000ll
 
 typedef struct cpu_line {
     si__json_writer *json;
@@ -59,6 +60,18 @@ static void put_cpu(si__request *request, si__json_writer *json, int64_t app) {
     si__json_object_end(json);
 }
 
+/* Types of profiles that came within a day: what the page's side bar leads to. */
+static void put_types(si__request *request, si__json_writer *json, int64_t app) {
+    si__db *db = &request->reader->db;
+    sqlite3_stmt *read =
+        si__db_prepare(db, "SELECT type FROM profile_type AS known WHERE app=?1 AND EXISTS(SELECT 1 FROM profile "
+                           "WHERE app=?1 AND type=known.type AND start_ms>=?2) ORDER BY type");
+    si__db_bind(read, "ii", app, si__clock_unix_ms() - TYPES_MS);
+    si__json_array_begin(json, "types");
+    while (si__db_step(db, read) == 1) si__json_put_string(json, NULL, si__db_text(read, 0));
+    si__json_array_end(json);
+}
+
 void si__handle_apps(si__request *request) {
     si__db *db = &request->reader->db;
     si__json_writer json = {0};
@@ -80,6 +93,7 @@ void si__handle_apps(si__request *request) {
         else
             si__json_put_int(&json, "last_seen_ms", sqlite3_column_int64(read, 3));
         si__json_put_int(&json, "firing", sqlite3_column_int64(read, 5));
+        put_types(request, &json, sqlite3_column_int64(read, 0));
         put_cpu(request, &json, sqlite3_column_int64(read, 0));
         si__json_object_end(&json);
     }

@@ -199,6 +199,9 @@ static int read_before(si__request *request, const asked *a, si__merge *before, 
 static void write_tree(si__request *request, si__json_writer *json, const asked *a, const si__tree *tree,
                        si__tree_view *view, const si__merge *before) {
     const si__selection *s = &a->selection;
+    si__comparison comparison = {0};
+    if (a->has_base) si__comparison_of(s, &tree->merge, &a->base, before, &comparison);
+    view->base_factor = comparison.factor; /* 0 for the 24 h of trends: they hide nothing of what is asked for */
     si__json_object_begin(json, NULL);
     si__json_put_string(json, "type", si__selection_type(s));
     si__json_put_string(json, "unit", si__type_unit(request->reader, s->range.app, si__selection_type(s)));
@@ -213,11 +216,7 @@ static void write_tree(si__request *request, si__json_writer *json, const asked 
         si__merge_write(json, before);
         si__json_object_end(json);
     }
-    if (a->has_base) {
-        si__comparison comparison;
-        si__comparison_of(s, &tree->merge, &a->base, before, &comparison);
-        si__comparison_write(json, &comparison);
-    }
+    if (a->has_base) si__comparison_write(json, &comparison);
     if (a->trend && !json->failed)
         put_trend(request, json, view, &s->range, si__selection_type(s), s->at ? tree->merge.end_ms : s->range.to_ms);
     si__json_object_end(json);

@@ -15,6 +15,8 @@ typedef struct si__tree_view {
     size_t count;
     const si__entry *base; /* sorted by node; NULL: none */
     size_t base_count;
+    double base_factor; /* a base weighs as much as the rest after this factor, so that what vanished is not the first
+                           to be hidden; 0: the base decides nothing */
     const si__call_figures *figures; /* one a branch; NULL: none */
     size_t limit;                    /* nodes that are shown */
     int without_ids;                 /* the nodes are none of the store's */

@@ -17,26 +17,33 @@ function argument(name) {
 const out = resolve(argument('--out') ?? join(here, 'dist'));
 const shape = process.argv.includes('--no-minify') ? {minify: false, sourcemap: 'inline'} : {minify: true};
 
+const common = {
+  absWorkingDir: here,
+  bundle: true,
+  write: false,
+  outdir: 'assets',
+  entryNames: '[name]-[hash]',
+  target: ['es2021', 'chrome100', 'firefox100', 'safari15.4'],
+  legalComments: 'none',
+  charset: 'utf8',
+  logLevel: 'warning',
+  ...shape,
+};
+
 async function bundle() {
   const result = await esbuild.build({
-    absWorkingDir: here,
+    ...common,
     entryPoints: {app: 'src/main.tsx'},
-    bundle: true,
-    write: false,
-    outdir: 'assets',
-    entryNames: '[name]-[hash]',
     chunkNames: 'part-[hash]',
     splitting: true,
     metafile: true,
     format: 'esm',
-    target: ['es2021', 'chrome100', 'firefox100', 'safari15.4'],
     jsx: 'automatic',
     jsxImportSource: 'preact',
-    legalComments: 'none',
-    charset: 'utf8',
-    logLevel: 'warning',
-    ...shape,
   });
+  /* A small file of its own, that waits for nothing else. */
+  const early = await esbuild.build({...common, entryPoints: {early: 'src/early.ts'}, format: 'iife'});
+  const earlyName = `assets/${basename(early.outputFiles[0].path)}`;
   const names = {};
   const assets = [];
   for (const [path, output] of Object.entries(result.metafile.outputs)) {
@@ -50,13 +57,14 @@ async function bundle() {
   for (const path of first) {
     for (const used of result.metafile.outputs[path].imports) if (used.kind === 'import-statement') first.add(used.path);
   }
+  assets.push({name: earlyName, contents: Buffer.from(early.outputFiles[0].contents), first: true});
   for (const file of result.outputFiles) {
     const name = `assets/${basename(file.path)}`;
     assets.push({name, contents: Buffer.from(file.contents), first: first.has(name)});
   }
   const shared = [...first].filter((path) => path !== names.js && path.endsWith('.js'));
   const template = await readFile(join(here, 'src/index.html'), 'utf8');
-  const html = template.replace('%CSS%', '/' + names.css)
+  const html = template.replace('%CSS%', '/' + names.css).replace('%EARLY%', '/' + earlyName)
     .replace('<script type="module" src="%JS%"></script>', [...shared.map((path) => `<link rel="modulepreload" href="/${path}">`), `<script type="module" src="/${names.js}"></script>`].join('\n'));
   assets.push({name: 'index.html', contents: Buffer.from(html), first: true});
   assets.push({name: 'assets/icon.svg', contents: await readFile(join(here, 'src/icon.svg')), first: true});
@@ -67,7 +75,7 @@ async function bundle() {
 async function removeOld(keep) {
   const dir = join(out, 'assets');
   for (const name of await readdir(dir).catch(() => [])) {
-    if (/^(app|part)-[0-9A-Za-z]+\.(js|css)$/.test(name) && !keep.has(`assets/${name}`)) await rm(join(dir, name));
+    if (/^(app|part|early)-[0-9A-Za-z]+\.(js|css)$/.test(name) && !keep.has(`assets/${name}`)) await rm(join(dir, name));
   }
 }
 

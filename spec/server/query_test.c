@@ -442,6 +442,7 @@ static void the_overview_has_it_all(void **state) {
     json = get(w, "/apps");
     assert_string_equal(si__json_get_string(at(si__json_get(json, "apps"), 0), "app", ""), "shop");
     assert_int_equal(si__json_get_integer(at(si__json_get(json, "apps"), 0), "sources", 0), AGENTS);
+    assert_int_equal(si__json_get(at(si__json_get(json, "apps"), 0), "types")->count, 0); /* none within a day */
     si__json_free(json);
 }
 

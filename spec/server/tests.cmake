@@ -18,6 +18,7 @@ si_test(minute_test server si_server_spec PkgConfig::SODIUM)
 si_test(backup_test server si_server_spec PkgConfig::SQLITE PkgConfig::SODIUM)
 si_test(route_test server si_server_spec)
 si_test(view_test server si_server_spec)
+si_test(tree_view_test server si_dashboard)
 si_test(team_test server si_server_spec microhttpd)
 si_test(import_test server si_server_spec PkgConfig::ZLIB)
 foreach(bench ingest_bench query_bench) # what a dashboard costs, measured with the same server, people and reports

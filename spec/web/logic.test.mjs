@@ -73,6 +73,9 @@ describe('units', () => {
     assert.equal(page.percent(0.314), '31.4 %');
     assert.equal(page.inUnit(0.314, '1'), '31.4 %');
     assert.equal(page.inUnit(800, '1/s'), '800/s');
+    assert.equal(page.inUnit(57159.3, '1/s'), '57\u202f159/s');
+    assert.equal(page.inUnit(1 / 3600, '1/s'), '< 0.01/s'); // rare is not never
+    assert.equal(page.count(0.004), '< 0.01');
     assert.equal(page.inUnit(12, '{thread}'), '12');
     assert.equal(page.percent(0.00001), '< 0.01 %');
     assert.equal(page.percent(NaN), '–');

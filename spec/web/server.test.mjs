@@ -1,10 +1,11 @@
 // The pages over the real si-dashboard, fed with reports that the agent's own encoder made: from the set-up link to revoked keys.
 import assert from 'node:assert/strict';
 import {mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
+import {createRequire} from 'node:module';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {after, before, describe, it} from 'node:test';
-import {accessibility, assertInert, openPage, settled, startBrowser} from './browser.mjs';
+import {accessibility, assertInert, openPage, settled, startBrowser, web} from './browser.mjs';
 import {XSS} from './mock/data.mjs';
 import {checkRules, ingest, madeReports, startDashboard} from './real_server.mjs';
 
@@ -102,11 +103,11 @@ describe('the first minutes', () => {
 
 describe('every page over real data', () => {
   const pages = {
-    '/': 'shop', [APP + 'overview']: 'Slowest segments', [APP + 'profiles/cpu']: 'handle_request', [APP + 'profiles/cpu?view=flame']: 'of the profile', [APP + 'profiles/cpu?view=top']: 'compare_price',
+    '/': 'shop', [APP + 'overview']: 'Heaviest segments', [APP + 'profiles/cpu']: 'handle_request', [APP + 'profiles/cpu?view=flame']: 'of the profile', [APP + 'profiles/cpu?view=top']: 'compare_price',
     [APP + 'profiles/cpu?view=sandwich']: 'Callers of', [APP + 'profiles/heap']: 'keep_receipt', [APP + 'profiles/alloc']: 'render_page', [APP + 'profiles/network']: 'ask_prices', [APP + 'profiles/system']: 'fsync',
     [APP + 'profiles/lock']: 'pthread_mutex_lock', [APP + 'profiles/channel']: 'the program is linked static', [APP + 'bottlenecks/http_handler']: 'GET /search', [APP + 'bottlenecks/http_client']: 'prices.internal',
     [APP + 'bottlenecks/database']: 'SELECT FROM orders', [APP + 'segments']: 'checkout', [APP + 'errors']: 'payment refused', [APP + 'health']: 'process.cpu.utilization', '/alerts': 'CPU above 85 %',
-    '/alerts?state=log': 'cpu_high', '/rules': 'cpu_high', '/sources': 'the ring was full', '/silences': 'Nothing is silenced', '/snapshots': 'Nothing was kept yet', '/import': 'Drop a pprof file', '/self': 'What the store holds',
+    '/alerts?state=log': 'cpu_high', '/rules': 'agent_down', '/sources': 'the ring was full', '/silences': 'Nothing is silenced', '/snapshots': 'Nothing was kept yet', '/import': 'Drop a pprof file', '/self': 'What the store holds',
     '/settings/team': PERSON.email, '/settings/keys': 'production', '/settings/channels': 'Nobody is told yet', '/settings/retention': '30 days', '/settings/sessions': 'this one', '/settings/audit': PERSON.email,
   };
   for (const [path, text] of Object.entries(pages)) {
@@ -118,10 +119,83 @@ describe('every page over real data', () => {
     });
   }
 
+  it('an application that never reported says so, and leads to its snippets', async () => {
+    await server.makeKey('idle', 'production');
+    await open('/a/idle/production/overview', 'No agent has reported yet');
+    await page.getByRole('link', {name: 'How to start it observed'}).click();
+    await page.waitForURL(/\/add\?app=idle&env=production$/);
+    assert.equal(await page.getByLabel('Application').inputValue(), 'idle');
+  });
+
+  it('a range after the last report leads back to it', async () => {
+    const later = now + 90 * MINUTE;
+    await open(`${APP}health?from=${later}&to=${later + MINUTE}`, 'No metrics in this time range');
+    await page.getByRole('link', {name: 'Show its last hour'}).click();
+    await page.getByText('process.cpu.utilization').first().waitFor();
+  });
+
+  it('the side bar knows which types were sent', async () => {
+    await open(APP + 'overview');
+    const sent = await api('/apps');
+    assert.ok(sent.apps.find((a) => a.app === 'shop').types.includes('heap'));
+    await page.getByRole('navigation', {name: 'Pages'}).getByRole('link', {name: /^Memory$/}).waitFor();
+    await page.getByRole('navigation', {name: 'Pages'}).getByRole('link', {name: /^Channel waits\s*, nothing sent today$/}).waitFor();
+  });
+
+  it('rules: the dashboard’s own, and those of its agents, one row a rule', async () => {
+    await open('/rules?app=shop&env=production');
+    const own = page.getByRole('region', {name: 'Rules at the dashboard'});
+    await own.getByRole('row', {name: /agent_down/}).getByText('critical').waitFor();
+    const row = page.getByRole('region', {name: 'Rules at the agents'}).getByRole('row', {name: /cpu_high/});
+    assert.equal(await row.count(), 1); // of several processes
+    await row.getByRole('button', {name: /^\d agents with cpu_high$/}).click();
+    await row.getByRole('link', {name: XSS}).waitFor();
+    await assertInert(page);
+    await row.getByRole('link', {name: 'cpu_high'}).click();
+    await page.waitForURL(/\/alerts\?.*q=cpu_high/);
+    await page.getByText('CPU above 85 %').first().waitFor();
+  });
+
+  it('an alert has a link of its own', async () => {
+    await open('/alerts', 'CPU above 85 %');
+    await page.getByRole('button', {name: /Details of CPU above/}).first().click();
+    await page.getByText('The rule saw').waitFor();
+    const id = new URL(page.url()).searchParams.get('alert');
+    await open(`/alerts?state=history&alert=${id}`, 'The rule saw');
+  });
+
   it('hostile names arrive as text', async () => {
     for (const path of ['segments', 'bottlenecks/http_handler', 'errors', 'health', 'profiles/cpu?view=top&q=onerror', 'profiles/heap', 'profiles/channel']) await open(APP + path, XSS);
     for (const path of ['/alerts', '/rules', '/sources']) await open(path, XSS);
     assert.equal(await page.locator('a[href^="javascript"]').count(), 0);
+  });
+});
+
+describe('what a page asks for', () => {
+  for (const path of ['overview', 'profiles/cpu', 'bottlenecks/http_handler']) {
+    it(`${path}: everything at once, nothing twice`, async () => {
+      assert.ok(ready, 'the first minutes failed');
+      const asked = [];
+      const note = (request) => { if (request.url().includes('/api/v1/')) asked.push(request.url().replace(server.url, '')); };
+      page.on('request', note);
+      await open(APP + path);
+      page.off('request', note);
+      assert.equal(new Set(asked).size, asked.length, asked.join('\n'));
+      const early = await page.evaluate(() => window.siEarly.answers.size);
+      assert.equal(early, 0, 'what was asked for early was used');
+      assert.ok(asked.length >= 4);
+    });
+  }
+
+  it('nothing but the session before anybody has signed in', async () => {
+    const stranger = await openPage(browser, {});
+    const asked = [];
+    stranger.page.on('request', (request) => { if (request.url().includes('/api/v1/')) asked.push(new URL(request.url()).pathname); });
+    await stranger.page.goto(server.url + APP + 'overview');
+    await stranger.page.getByRole('heading', {name: 'Sign in'}).waitFor();
+    assert.deepEqual(asked, ['/api/v1/session']);
+    assert.deepEqual(stranger.wrong, []);
+    await stranger.close();
   });
 });
 
@@ -254,6 +328,18 @@ describe('profiles', () => {
     assert.deepEqual(await accessibility(page), []);
   });
 
+  it('every type and the nastiest names lead to rules that the agent loads, one file each in one directory', async () => {
+    const rules = await rulesOfNastyCalls();
+    assert.equal(new Set(rules.map((rule) => rule.file)).size, rules.length, 'each rule has a name of its own');
+    const dir = await mkdtemp(join(tmpdir(), 'si-web-rules-'));
+    try {
+      for (const {file, text} of rules) await writeFile(join(dir, file), text);
+      await checkRules(dir);
+    } finally {
+      await rm(dir, {recursive: true, force: true});
+    }
+  });
+
   it('a snapshot shows the same numbers under its own link', async () => {
     await open(APP + 'profiles/cpu?view=flame', 'of the profile');
     await page.getByRole('button', {name: 'Snapshot'}).click();
@@ -314,6 +400,18 @@ describe('profiles', () => {
   }
 });
 
+/* What "Alert on this call" writes for names that mean something to Lua, to format strings, to paths, or that are cut. */
+async function rulesOfNastyCalls() {
+  const esbuild = createRequire(join(web, 'package.json'))('esbuild');
+  const built = await esbuild.build({entryPoints: [join(web, 'src/profile/alert_rule.ts')], bundle: true, write: false, format: 'esm', platform: 'neutral', logLevel: 'error'});
+  const {alertRule, ruleName} = await import('data:text/javascript;base64,' + Buffer.from(built.outputFiles[0].contents).toString('base64'));
+  const names = [XSS, 'operator""_x(char const*)', 'a\\b"c', ']]--[[ os.exit() ]=]', '%s%d%%n', 'line\nbreak\r\0zero9', 'std::map<a, b>::operator[](a&&)', 'f(int)', 'f(long)', '', '中'.repeat(50), 'é' + 'x'.repeat(118) + '漢', '-- end', '${js}`', '9lives', 'end', 'x'.repeat(5000)];
+  return ['cpu', 'heap', 'lock', 'network', 'system', 'channel'].flatMap((type) => names.map((name, i) => {
+    const frame = [name, 'a.c', 1, i % 2 ? 'lib"x\\.so' : ''];
+    return {file: `${ruleName(type, frame)}.lua`, text: alertRule(type, frame, [0, 0.004, 12.5, 3e9, NaN][i % 5])};
+  }));
+}
+
 describe('errors, segments and alerts', () => {
   it('a group of errors shows its stacks with counts', async () => {
     await open(APP + 'errors', 'payment refused');
@@ -341,7 +439,7 @@ describe('errors, segments and alerts', () => {
   });
 
   it('a silence is made and ended', async () => {
-    await page.getByRole('button', {name: /Details of CPU above/}).first().click();
+    await page.getByText('The rule saw').waitFor(); // still open: it is in the address
     await page.getByRole('button', {name: '1 hour'}).click();
     await page.getByText('silenced', {exact: true}).first().waitFor();
     await page.getByRole('link', {name: 'Silences'}).click();
@@ -384,8 +482,9 @@ describe('people and keys', () => {
     await open('/settings/keys', 'production');
     await page.getByRole('button', {name: 'Rotate'}).first().click();
     await page.getByRole('dialog', {name: 'The new key'}).getByRole('button', {name: 'Close'}).click();
-    await page.getByRole('button', {name: 'Rotate'}).first().click();
-    await page.getByText('two live keys already').waitFor();
+    await page.getByText('At most two keys of a place and purpose').waitFor();
+    const rotate = page.getByRole('button', {name: 'Rotate'}).first();
+    await rotate.and(page.locator('[disabled][title*="Two keys are live"]')).waitFor();
     await page.getByRole('row', {name: new RegExp(key.split('_').slice(0, 2).join('_'))}).getByRole('button', {name: 'Revoke'}).click();
     await page.getByRole('button', {name: 'Really revoke'}).click();
     await page.getByText('revoked').first().waitFor();

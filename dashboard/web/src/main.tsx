@@ -22,21 +22,23 @@ import {Bottlenecks} from './pages/bottlenecks';
 import {Errors} from './pages/errors';
 import {Invite, SetUp, SignIn, Unreachable} from './pages/gate';
 import {Health} from './pages/health';
+import type * as LaterPages from './pages/later_pages';
 import {NotFound} from './pages/not_found';
 import {Overview} from './pages/overview';
 import {Profiles} from './pages/profiles';
 import {Segments} from './pages/segments';
 
-const AddApplication = later(() => import('./pages/add').then((m) => m.AddApplication));
-const Alerts = later(() => import('./pages/alerts').then((m) => m.Alerts));
-const Silences = later(() => import('./pages/alerts').then((m) => m.Silences));
-const Rules = later(() => import('./pages/rules').then((m) => m.Rules));
-const Sources = later(() => import('./pages/sources').then((m) => m.Sources));
-const SettingsPage = later(() => import('./pages/settings').then((m) => m.SettingsPage));
-const Snapshots = later(() => import('./pages/snapshots').then((m) => m.Snapshots));
-const SnapshotPage = later(() => import('./pages/snapshots').then((m) => m.SnapshotPage));
-const ImportPage = later(() => import('./pages/import').then((m) => m.ImportPage));
-const SelfPage = later(() => import('./pages/self').then((m) => m.SelfPage));
+const rest = (name: keyof typeof LaterPages): ComponentType => later(() => import('./pages/later_pages').then((m) => m[name]));
+const AddApplication = rest('AddApplication');
+const Alerts = rest('Alerts');
+const Silences = rest('Silences');
+const Rules = rest('Rules');
+const Sources = rest('Sources');
+const SettingsPage = rest('SettingsPage');
+const Snapshots = rest('Snapshots');
+const SnapshotPage = rest('SnapshotPage');
+const ImportPage = rest('ImportPage');
+const SelfPage = rest('SelfPage');
 
 const APP_PAGES: Record<string, ComponentType> = {
   overview: Overview, profiles: Profiles, segments: Segments, bottlenecks: Bottlenecks, errors: Errors, health: Health,
@@ -85,6 +87,7 @@ function App() {
   );
 }
 
+window.siEarly ??= {now: Date.now(), answers: new Map()}; // a late early.ts asks for nothing twice
 startTheme();
 startRouter();
 startKeys();

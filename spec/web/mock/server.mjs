@@ -140,7 +140,7 @@ function routes(state) {
     state.deletedApps.push(`${query.get('app')}, ${query.get('env')}`);
     return undefined;
   };
-  on['GET /apps'] = () => ({apps: state.fresh ? [] : APPS.filter((one) => !state.deletedApps.includes(`${one.app}, ${one.env}`)).map((app, i) => ({...app, sources: 3 - i % 2, last_seen_ms: Date.now() - i * 9 * MINUTE, cpu: i === 3 ? null : {last: 0.42 / (i + 1), points: series(Date.now() - HOUR, Date.now(), MINUTE, (t) => wave(t, i, 0.3 / (i + 1), 0.08))}}))});
+  on['GET /apps'] = () => ({apps: state.fresh ? [] : APPS.filter((one) => !state.deletedApps.includes(`${one.app}, ${one.env}`)).map((app, i) => ({...app, sources: 3 - i % 2, last_seen_ms: Date.now() - i * 9 * MINUTE, types: TYPES_SENT, cpu: i === 3 ? null : {last: 0.42 / (i + 1), points: series(Date.now() - HOUR, Date.now(), MINUTE, (t) => wave(t, i, 0.3 / (i + 1), 0.08))}}))});
   on['GET /sources'] = () => ({sources: state.fresh ? [] : SOURCES});
   on['GET /overview'] = (query) => {
     const from = Number(query.get('from'));
@@ -173,7 +173,7 @@ function routes(state) {
   on['GET /alerts'] = (query) => ({alerts: state.fresh ? [] : alerts({...state, wanted: query.get('state')})});
   on['GET /silences'] = () => ({silences: state.silences});
   on['POST /silences'] = (query, body) => { state.silences.push({id: state.silences.length + 1, created_by: 'Ada', ...body}); return {silence: state.silences.at(-1)}; };
-  on['GET /rules'] = () => ({hash: '5be1c0aa77d2', rules: state.fresh ? [] : ['cpu_high', 'memory_growth', 'error_rate', 'hotspot_growth', XSS].map((name, i) => ({source: 1, host: i === 4 ? XSS : 'shop-1', name, file: `rules/${i < 2 ? 'health' : 'hotspots'}.lua`, state: i === 0 ? 'firing' : 'inactive', error: i === 3 ? `rules/hotspots.lua:14: attempt to index a nil value (${XSS})` : '', evaluations: 1440, cost_ns: 31_000_000}))});
+  on['GET /rules'] = () => ({hash: '5be1c0aa77d2', dashboard: {hash: '7230fba96334', error: '', series: 346, rules: state.fresh ? [] : [{name: 'agent_down', file: 'rules/agent_down.lua', line: 5, severity: 'critical', state: 'firing', error: '', alerts: 2, evaluations: 66, cost_ns: 293_427}, {name: XSS, file: XSS, line: 1, severity: XSS, state: XSS, error: XSS, alerts: 0, evaluations: 0, cost_ns: 0}]}, rules: state.fresh ? [] : ['cpu_high', 'memory_growth', 'error_rate', 'hotspot_growth', XSS].map((name, i) => ({source: 1, host: i === 4 ? XSS : 'shop-1', name, file: `rules/${i < 2 ? 'health' : 'hotspots'}.lua`, state: i === 0 ? 'firing' : 'inactive', error: i === 3 ? `rules/hotspots.lua:14: attempt to index a nil value (${XSS})` : '', evaluations: 1440, cost_ns: 31_000_000}))});
   on['GET /annotations'] = () => ({annotations: state.fresh ? [] : [{time_ms: DEPLOYED, kind: 'deploy', text: '1.4.2'}, ...state.marks]});
   on['GET /versions'] = () => ({versions: state.fresh ? [] : [{version: '1.4.2', first_seen_ms: DEPLOYED, last_seen_ms: Date.now(), sources: 2}, {version: XSS, first_seen_ms: DEPLOYED - 9 * HOUR, last_seen_ms: DEPLOYED, sources: 1}, {version: '1.4.1', first_seen_ms: STARTED - 26 * HOUR, last_seen_ms: DEPLOYED, sources: 2}]});
   on['GET /bottlenecks'] = (query) => {
@@ -248,7 +248,7 @@ function readBody(request) {
 /** Starts a mock on a free port. Returns its address, its state (to look at and to change), and close(). */
 export async function startMock({web, port = 0, setupNeeded = false, fresh = false, signedIn = true, treeSize = 430}) {
   const state = {setupNeeded, fresh, treeSize, user: signedIn && !setupNeeded ? {id: 1, name: 'Ada', email: 'ada@example.org', role: 'admin'} : null,
-    retentionDays: 30, deletedApps: [], marks: [], snapshots: [{id: 's1', title: XSS, path: '/a/shop/production/profiles/cpu', app: XSS, env: XSS, type: 'cpu', created_ms: STARTED, author: XSS, bytes: 40_000, query: 'app=shop&env=production&type=cpu'}], acked: {}, silences: [{id: 1, match: {rule: 'cpu_high', host: XSS}, until_ms: Date.now() + HOUR, comment: XSS, created_by: XSS}], keys: [{id: 1, app: 'shop', environment: XSS, label: XSS, created_ms: STARTED, last_used_ms: STARTED}], requests: []};
+    retentionDays: 30, deletedApps: [], marks: [], snapshots: [{id: 's1', title: XSS, path: '/a/shop/production/profiles/cpu', app: XSS, env: XSS, type: 'cpu', created_ms: STARTED, author: XSS, bytes: 40_000, query: 'app=shop&env=production&type=cpu'}], acked: {}, silences: [{id: 1, match: {rule: 'cpu_high', host: XSS}, until_ms: Date.now() + HOUR, comment: XSS, created_by: XSS}], keys: [{id: 1, app: 'shop', environment: XSS, label: XSS, created_ms: STARTED, last_used_ms: STARTED}], edits: {}, requests: []};
   const on = routes(state);
   const server = createServer((request, response) => {
     void (async () => {
@@ -290,7 +290,8 @@ export async function startMock({web, port = 0, setupNeeded = false, fresh = fal
       }
       const handler = on[`${request.method} ${path}`];
       if (!handler) return send(404, {error: {code: 'not_found', message: `Nothing is at ${path}.`}});
-      const answer = handler(url.searchParams, body);
+      const plain = handler(url.searchParams, body);
+      const answer = request.method === 'GET' ? state.edits[path]?.(plain) ?? plain : plain;
       return answer?.error && answer.status ? send(answer.status, {error: answer.error}) : send(answer === undefined ? 204 : 200, answer);
     })().catch((cause) => {
       response.writeHead(500, {'Content-Type': 'application/json'});

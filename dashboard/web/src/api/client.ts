@@ -1,5 +1,8 @@
 // Talks to /api/v1: adds the CSRF token to changes, turns every failure into one ApiError with a sentence in it.
+import {type Query, queryString} from './query';
 import type {Session} from './types';
+
+export {type Query, queryString};
 
 export class ApiError extends Error {
   constructor(readonly status: number, readonly code: string, message: string, readonly field = '') {
@@ -20,17 +23,6 @@ export function setCsrf(token: string): void {
   csrf = token;
 }
 
-export type Query = Record<string, string | number | boolean | null | undefined>;
-
-export function queryString(query: Query): string {
-  const out = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null && value !== '' && value !== false) out.set(name, value === true ? '1' : String(value));
-  }
-  const text = out.toString();
-  return text ? '?' + text : '';
-}
-
 async function failure(response: Response): Promise<ApiError> {
   let code = 'http_' + String(response.status);
   let message = `The dashboard answered ${response.status}.`;
@@ -48,6 +40,13 @@ async function failure(response: Response): Promise<ApiError> {
   return new ApiError(response.status, code, message, field);
 }
 
+/* What early.ts asked for already; each answer is taken once. */
+function takeEarly(path: string): Promise<Response> | undefined {
+  const answer = window.siEarly?.answers.get(path);
+  window.siEarly?.answers.delete(path);
+  return answer;
+}
+
 async function call(method: string, path: string, body?: unknown, signal?: AbortSignal, raw?: Blob): Promise<unknown> {
   const headers: Record<string, string> = {Accept: 'application/json'};
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
@@ -55,13 +54,13 @@ async function call(method: string, path: string, body?: unknown, signal?: Abort
   else if (body !== undefined) headers['Content-Type'] = 'application/json';
   let response: Response;
   try {
-    response = await fetch('/api/v1' + path, {
+    response = await (method === 'GET' && takeEarly(path) || fetch('/api/v1' + path, {
       method,
       headers,
       credentials: 'same-origin',
       ...(raw ? {body: raw} : body === undefined ? {} : {body: JSON.stringify(body)}),
       ...(signal ? {signal} : {}),
-    });
+    }));
   } catch (cause) {
     if (signal?.aborted) throw cause;
     throw new ApiError(0, 'unreachable', 'The dashboard cannot be reached. Is it still running?');
@@ -76,9 +75,35 @@ async function call(method: string, path: string, body?: unknown, signal?: Abort
   return text ? JSON.parse(text) as unknown : undefined;
 }
 
-/* The server's word is taken for the shape: docs/api.md is the contract, and pages treat missing parts as empty. */
+interface Flight {
+  answer: Promise<unknown>;
+  abort: AbortController;
+  users: number;
+}
+
+const flights = new Map<string, Flight>();
+
+/* The server's word is taken for the shape: docs/api.md is the contract, and pages treat missing parts as empty. Parts of a page
+   that ask for the same at once share one request, which ends early when none of them wants it any more. */
 export async function get(path: string, query: Query = {}, signal?: AbortSignal): Promise<unknown> {
-  return call('GET', path + queryString(query), undefined, signal);
+  const full = path + queryString(query);
+  let flight = flights.get(full);
+  if (!flight) {
+    const abort = new AbortController();
+    flight = {answer: call('GET', full, undefined, abort.signal), abort, users: 0};
+    const mine = flight;
+    flights.set(full, mine);
+    const landed = (): void => { if (flights.get(full) === mine) flights.delete(full); };
+    mine.answer.then(landed, landed);
+  }
+  const shared = flight;
+  shared.users++;
+  signal?.addEventListener('abort', () => {
+    if (--shared.users > 0) return;
+    if (flights.get(full) === shared) flights.delete(full);
+    shared.abort.abort();
+  }, {once: true});
+  return shared.answer;
 }
 
 export async function post(path: string, body: unknown = {}): Promise<unknown> {

@@ -14,8 +14,9 @@ export interface App {
   app: string;
   env: string;
   sources: number;
-  last_seen_ms: number;
+  last_seen_ms: number | null;
   firing: number;
+  types?: string[];
   cpu?: {last: number | null; points: Point[]} | null;
 }
 
@@ -98,7 +99,7 @@ export interface ProfileTree {
   frames: Frame[];
   nodes: TreeNode[];
   percentiles?: (Percentiles | null)[]; // of each node; bottlenecks alone
-  hidden?: {nodes: number; value: number};
+  hidden?: {nodes: number; value: number; base_value?: number; base_share?: number};
   before?: {profiles: number; total: number; duration_ms: number};
   trend?: Record<string, Point[]>;
   comparison?: {mode: 'absolute' | 'normalized'; factor: number; by: string; text: string};
@@ -182,7 +183,25 @@ export interface RuleState {
   error: string;
   evaluations: number;
   cost_ns: number;
-  errors?: number;
+}
+
+export interface DashboardRule {
+  name: string;
+  file: string;
+  line: number;
+  severity: string;
+  state: string;
+  error: string;
+  alerts: number;
+  evaluations: number;
+  cost_ns: number;
+}
+
+export interface DashboardRules {
+  hash: string;
+  error: string;
+  rules: DashboardRule[];
+  series: number;
 }
 
 export interface User {

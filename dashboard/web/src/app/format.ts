@@ -4,9 +4,14 @@ import {zone} from './zone';
 
 export const DASH = '–';
 
+/* Thousands apart, by a thin space that does not break. */
+function grouped(whole: number): string {
+  return whole.toLocaleString('en').replace(/,/g, '\u202f');
+}
+
 function digits(value: number): string {
   const size = Math.abs(value);
-  if (size >= 100) return value.toFixed(0);
+  if (size >= 100) return grouped(Math.round(value));
   if (size >= 10) return value.toFixed(1).replace(/\.0$/, '');
   return value.toFixed(2).replace(/\.?0+$/, '');
 }
@@ -16,7 +21,8 @@ export function count(value: number | null | undefined): string {
   if (Math.abs(value) >= 1e9) return digits(value / 1e9) + ' G';
   if (Math.abs(value) >= 1e6) return digits(value / 1e6) + ' M';
   if (Math.abs(value) >= 1e5) return digits(value / 1e3) + ' k';
-  if (Number.isInteger(value)) return value.toLocaleString('en').replace(/,/g, '\u202f');
+  if (Number.isInteger(value)) return grouped(value);
+  if (Math.abs(value) < 0.005) return value < 0 ? '> -0.01' : '< 0.01';
   return digits(value);
 }
 

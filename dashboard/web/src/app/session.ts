@@ -16,8 +16,19 @@ export function may(role: Role): boolean {
   return mine !== undefined && rank[mine] >= rank[role];
 }
 
+/* For early.ts: whether asking for a page's data before the session is known makes sense here. */
+function remember(signedIn: boolean): void {
+  try {
+    if (signedIn) window.localStorage.setItem('si-signed-in', '1');
+    else window.localStorage.removeItem('si-signed-in');
+  } catch {
+    // private windows may refuse; the page is then asked for a little later
+  }
+}
+
 export function adopt(next: Session): void {
   setCsrf(next.csrf);
+  remember(next.user !== null);
   session.value = next;
 }
 
@@ -53,5 +64,6 @@ export function safeNext(next: string): string {
 }
 
 setSignedOutHandler(() => {
+  remember(false);
   if (session.value?.user) session.value = {...session.value, user: null};
 });

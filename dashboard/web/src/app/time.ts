@@ -1,18 +1,11 @@
 // The time range of a page: `range=1h` follows the clock, `from=&to=` (Unix ms) stands still. `now` moves when live refresh ticks.
 import {computed, effect, signal} from '@preact/signals';
-import {param, setParams} from './router';
+import {DEFAULT_RANGE, type Range, rangeOf, RANGES} from './ranges';
+import {params, setParams} from './router';
 import {zone} from './zone';
 
-export const RANGES: {id: string; label: string; ms: number}[] = [
-  {id: '5m', label: '5 minutes', ms: 5 * 60_000},
-  {id: '15m', label: '15 minutes', ms: 15 * 60_000},
-  {id: '1h', label: '1 hour', ms: 3_600_000},
-  {id: '6h', label: '6 hours', ms: 6 * 3_600_000},
-  {id: '24h', label: '24 hours', ms: 24 * 3_600_000},
-  {id: '7d', label: '7 days', ms: 7 * 24 * 3_600_000},
-  {id: '30d', label: '30 days', ms: 30 * 24 * 3_600_000},
-];
-const DEFAULT_RANGE = '1h';
+export {RANGES, type Range};
+
 /** The range that data which begins at `first` fills best: an application's first minutes are not a speck at the edge of an hour. */
 export function rangeFor(first: number | undefined): string {
   const age = first === undefined ? Infinity : Date.now() - first;
@@ -22,23 +15,10 @@ export function rangeFor(first: number | undefined): string {
 
 const LIVE_INTERVAL_MS = 10_000;
 
-export const now = signal(Date.now());
+export const now = signal(window.siEarly?.now ?? Date.now());
 export const paused = signal(false);
 
-export interface Range {
-  from: number;
-  to: number;
-  relative: string; // id in RANGES, or '' when it stands still
-}
-
-export const range = computed<Range>(() => {
-  const from = Number(param('from'));
-  const to = Number(param('to'));
-  if (from > 0 && to > from) return {from, to, relative: ''};
-  const id = param('range');
-  const known = RANGES.find((r) => r.id === id) ?? RANGES.find((r) => r.id === DEFAULT_RANGE)!;
-  return {from: now.value - known.ms, to: now.value, relative: known.id};
-});
+export const range = computed<Range>(() => rangeOf(params.value, now.value));
 
 /** Data refreshes by itself: the range follows the clock, nobody paused it, and somebody looks. */
 export const live = computed(() => range.value.relative !== '' && !paused.value);

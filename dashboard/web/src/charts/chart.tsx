@@ -157,6 +157,11 @@ function tooltip(live: Live, tip: HTMLElement): (plot: uPlot) => void {
   };
 }
 
+/* Nothing but zeros: an axis of made-up steps would say that there was something. */
+function isFlat(lines: Line[]): boolean {
+  return lines.every((line) => line.points.every((point) => !point[1]));
+}
+
 function options(live: Live, tip: HTMLElement, width: number): uPlot.Options {
   const {props} = live;
   const axis = {
@@ -178,7 +183,7 @@ function options(live: Live, tip: HTMLElement, width: number): uPlot.Options {
     },
     axes: [
       {...axis, grid: {show: false}, space: 88, size: 24, values: axisTime},
-      {...axis, size: 64, space: 32, ...(props.binary ? {incrs: BINARY_STEPS} : {}), values: (_plot, splits) => splits.map((v) => live.props.format(v))},
+      {...axis, size: 64, space: 32, ...(props.binary ? {incrs: BINARY_STEPS} : {}), values: (_plot, splits) => splits.map((v) => v !== 0 && isFlat(live.props.lines) ? '' : live.props.format(v))},
     ],
     series: [{}, ...props.lines.map((line): uPlot.Series => ({
       label: line.label,

@@ -13,6 +13,8 @@ const MAX_ROWS = 240;
 
 interface Props {
   title: ComponentChildren;
+  /** The latest value, in words. */
+  latest?: string;
   label: string;
   lines: Line[];
   format: (value: number) => string;
@@ -44,15 +46,16 @@ export function LineTable({lines, format, label}: {lines: Line[]; format: (value
 }
 
 export function Legend({lines}: {lines: Line[]}) {
-  return <div class="legend">{lines.map((line, i) => <span key={i}><i class={`swatch ${line.color.replace('chart-', 'c')}`} />{line.label}</span>)}</div>;
+  return <div class="legend">{lines.map((line, i) => <span key={i} title={line.label}><i class={`swatch ${line.color.replace('chart-', 'c')}`} /><span class="cut">{line.label}</span></span>)}</div>;
 }
 
-export function ChartPanel({title, label, lines, format, height, marks, sync, binary, note, empty}: Props) {
+export function ChartPanel({title, latest, label, lines, format, height, marks, sync, binary, note, empty}: Props) {
   const [table, setTable] = useState(false);
   const r = range.value;
   const any = lines.some((line) => line.points.length > 0);
   return (
     <Panel title={title} actions={<>
+      {latest !== undefined && <b class="latest" title="The latest">{latest}</b>}
       {any && <button type="button" class="button quiet icon wide-only" aria-label={`${label}: download as CSV`} title="Download as CSV" onClick={() => save(`${label}.csv`, csvOf(lines), 'text/csv')}><Icon name="download" /></button>}
       <button type="button" class="button quiet icon" aria-pressed={table} aria-label={`${label}: show as table`} title="Show as table" onClick={() => setTable(!table)}><Icon name="table" /></button>
     </>}>

@@ -2,7 +2,7 @@
 import {computed, effect, signal} from '@preact/signals';
 import {useEffect} from 'preact/hooks';
 import {get} from '../api/client';
-import type {App, Overview} from '../api/types';
+import type {App} from '../api/types';
 import {appPath, context, hrefKeeping, path} from '../app/router';
 import {may, session, signOut, user} from '../app/session';
 import {now} from '../app/time';
@@ -12,8 +12,13 @@ import {Icon, type IconName, Logo} from './icon';
 
 export const apps = signal<App[] | null>(null);
 export const appsError = signal('');
+/** What the server tells of the application that the page is about. */
+export const currentApp = computed<App | null>(() => {
+  const at = context.value;
+  return at && apps.value?.find((a) => a.app === at.app && a.env === at.env) || null;
+});
 /** Types of profiles that the application has sent within a day. */
-export const types = signal<string[]>([]);
+export const types = computed<string[]>(() => currentApp.value?.types ?? []);
 export const menuOpen = signal(false);
 
 let asked = 0;
@@ -35,17 +40,6 @@ export async function loadApps(): Promise<void> {
 export function startNav(): void {
   effect(() => {
     if (user.value && now.value) void loadApps(); // follows the clock
-  });
-  const place = computed(() => user.value && context.value ? JSON.stringify(context.value) : '');
-  effect(() => {
-    types.value = [];
-    if (!place.value) return;
-    const {app, env} = JSON.parse(place.value) as {app: string; env: string};
-    const to = Date.now();
-    get('/overview', {app, env, from: to - 86_400_000, to}).then((answer) => {
-      const found = ((answer as Overview).types ?? []).map((t) => t.type);
-      if (place.peek() === JSON.stringify({app, env})) types.value = found;
-    }, () => undefined); // the page itself says what is wrong
   });
   effect(() => {
     if (path.value) menuOpen.value = false; // whenever the page changes

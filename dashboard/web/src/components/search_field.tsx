@@ -6,7 +6,8 @@ import {Icon} from './icon';
 
 const SETTLE_MS = 180;
 
-export function SearchField({label}: {label: string}) {
+/** `hint` stands in the field where the label is too long for it. */
+export function SearchField({label, hint = label}: {label: string; hint?: string}) {
   const inAddress = param('q');
   const [text, setText] = useState(inAddress);
   const timer = useRef(0);
@@ -21,7 +22,7 @@ export function SearchField({label}: {label: string}) {
   return (
     <div class="search">
       <Icon name="search" />
-      <input class="input" type="search" data-search aria-label={label} placeholder={label} value={text} onInput={(event) => change(event.currentTarget.value)}
+      <input class="input" type="search" data-search aria-label={label} placeholder={hint} value={text} onInput={(event) => change(event.currentTarget.value)}
         onKeyDown={(event) => {
           if (event.key !== 'Escape') return;
           change('');

@@ -3,9 +3,9 @@ import {useState} from 'preact/hooks';
 import {post, remove} from '../api/client';
 import type {Alert, Delivery} from '../api/types';
 import {count, plural} from '../app/format';
-import {appPath} from '../app/router';
+import {appPath, hrefKeeping, param, setParams} from '../app/router';
 import {may} from '../app/session';
-import {Failure, Field, Pill, SafeLink, severityTone, Time} from '../components/basics';
+import {CopyButton, Failure, Field, Pill, SafeLink, severityTone, Time} from '../components/basics';
 
 export function deliveryTone(state: string): 'good' | 'bad' | 'warn' {
   return state === 'sent' || state === 'delivered' ? 'good' : state === 'failed' || state === 'no channel' ? 'bad' : 'warn';
@@ -56,7 +56,7 @@ function Acknowledge({alert, onDone}: {alert: Alert; onDone: () => void}) {
 }
 
 function Item({alert, onChange}: {alert: Alert; onChange: () => void}) {
-  const [open, setOpen] = useState(false);
+  const open = param('alert') === String(alert.id); // a link to one alert opens it
   const firing = alert.state === 'firing';
   return (
     <li class="alert-item">
@@ -64,7 +64,7 @@ function Item({alert, onChange}: {alert: Alert; onChange: () => void}) {
       <div class="what">
         <strong>{alert.summary || alert.rule}</strong>
         <div class="row small muted">
-          <span class="tag">{alert.rule}</span>{alert.subject && <span>{alert.subject}</span>}
+          <a class="tag" title="The rule" href={hrefKeeping('/rules', {app: alert.app, env: alert.env, src: null, q: alert.rule})}>{alert.rule}</a>{alert.subject && <span>{alert.subject}</span>}
           <a href={appPath(alert.app, alert.env, 'overview')}>{alert.app} · {alert.env}</a><span>{alert.host}</span>
           {alert.acked_by && <Pill tone="info">seen by {alert.acked_by}</Pill>}{alert.silenced && <Pill>silenced</Pill>}
           {alert.runbook && <SafeLink href={alert.runbook}>Runbook</SafeLink>}
@@ -74,13 +74,14 @@ function Item({alert, onChange}: {alert: Alert; onChange: () => void}) {
             {alert.detail && <pre>{alert.detail}</pre>}
             <p class="small muted">The rule saw {alert.value === null ? 'no value' : count(alert.value)}. Pending since <Time ms={alert.started_ms} />{alert.fired_ms ? <>, fired <Time ms={alert.fired_ms} /></> : null}{alert.resolved_ms ? <>, resolved <Time ms={alert.resolved_ms} /></> : null}{alert.acked_by ? <>, acknowledged by {alert.acked_by} <Time ms={alert.acked_ms} /></> : null}.{alert.ack_comment ? <> “{alert.ack_comment}”</> : null}</p>
             <Deliveries list={alert.deliveries ?? []} />
+            <div><CopyButton text={`${window.location.origin}/alerts?state=history&alert=${alert.id}`} label="Copy the link" /></div>
             {may('editor') && <Acknowledge alert={alert} onDone={onChange} />}
           </div>
         )}
       </div>
       <div class="row nowrap small muted">
         <Time ms={alert.resolved_ms || alert.fired_ms || alert.started_ms} relative />
-        <button type="button" class="button" aria-expanded={open} aria-label={`Details of ${alert.summary || alert.rule}`} onClick={() => setOpen(!open)}>{open ? 'Less' : 'Details'}</button>
+        <button type="button" class="button" aria-expanded={open} aria-label={`Details of ${alert.summary || alert.rule}`} onClick={() => setParams({alert: open ? null : alert.id}, true)}>{open ? 'Less' : 'Details'}</button>
       </div>
     </li>
   );

@@ -20,11 +20,11 @@ function overviewOf(app: App): string {
 }
 
 function Card({app}: {app: App}) {
-  const quiet = now.value - app.last_seen_ms > QUIET_MS;
+  const quiet = now.value - (app.last_seen_ms ?? 0) > QUIET_MS;
   return (
     <li class="card">
       <div class="row nowrap">
-        <h2 class="grow"><a href={overviewOf(app)}>{app.app}</a></h2>
+        <h2 class="grow" title={app.app}><a href={overviewOf(app)}>{app.app}</a></h2>
         {app.firing > 0 ? <Pill tone="bad">{plural(app.firing, 'alert')}</Pill> : quiet ? <Pill>silent</Pill> : <Pill tone="good">fine</Pill>}
       </div>
       <Spark points={app.cpu?.points ?? []} label={`CPU of ${app.app}, recent`} bad={app.firing > 0} />
@@ -51,7 +51,7 @@ export function Applications() {
             <a class="button primary big" href="/add">Add an application</a>
           </Empty>
         ) : <>
-          {list.length > 6 && <SearchField label="Search applications" />}
+          {list.length > 6 && <div class="row"><SearchField label="Search applications" /></div>}
           <ul class="grid cards">{shown.map((app) => <Card key={`${app.app}\n${app.env}`} app={app} />)}</ul>
           {shown.length === 0 && <p class="muted">No application is called that.</p>}
         </>}

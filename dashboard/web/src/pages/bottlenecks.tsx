@@ -1,6 +1,7 @@
 // Bottlenecks of one kind: HTTP handlers, HTTP clients or databases. Which calls take the most time, how their percentiles went, and
 // the call tree that says where the time of the chosen one goes, with the percentiles of every path.
 import {useMemo, useState} from 'preact/hooks';
+import {bottlenecksRequest, marksRequest} from '../api/requests';
 import type {Annotation, Bottlenecks as Answer, Call, ProfileTree} from '../api/types';
 import {count, inUnit, milliseconds, percent, plural} from '../app/format';
 import {useData} from '../app/resource';
@@ -11,6 +12,7 @@ import {Spark} from '../charts/spark';
 import {Empty, Loaded, Panel, Pill} from '../components/basics';
 import {ChartPanel} from '../components/chart_panel';
 import {useCollectorTrouble} from '../components/collectors';
+import {LastReport} from '../components/silence_of_data';
 import {BOTTLENECKS} from '../components/nav';
 import {SearchField} from '../components/search_field';
 import {Page} from '../components/topbar';
@@ -74,14 +76,14 @@ function Table({calls, chosen, many}: {calls: Call[]; chosen: Call | undefined; 
   return (
     <div class="table-scroll" tabIndex={0} role="region" aria-label="Calls">
       <table class="data">
-        <thead><tr><th scope="col">Call</th><th scope="col" class="wide-only">p95 over time</th>{head('total_ms', 'Of the time', 'Share of all time spent in calls of this kind')}{head('p50_ms', 'p50', 'Half of all took at most this', true)}{head('p95_ms', 'p95', '95 % took at most this')}{head('p99_ms', 'p99', '99 % took at most this', true)}{head('max_ms', 'Max', 'The longest', true)}{head('count', 'Count', 'How often in this range')}{head('errors', 'Errors', 'Ended with an error')}</tr></thead>
+        <thead><tr><th scope="col">Call</th><th scope="col" class="wide-only">p95 over time</th>{head('total_ms', 'Of the time', 'Share of all time spent in calls of this kind')}{head('p50_ms', 'p50', 'Half of all took at most this', true)}{head('p95_ms', 'p95', '95 % took at most this')}{head('p99_ms', 'p99', '99 % took at most this', true)}{head('max_ms', 'Max', 'The longest', true)}{head('count', 'Count', 'How often in this range', true)}{head('errors', 'Errors', 'Ended with an error')}</tr></thead>
         <tbody>{rows.map((c) => (
           <tr key={`${c.kind}\n${c.name}`} class={c === chosen ? 'selected' : ''}>
             <td class="name"><a class="plain" title={c.name} href={hrefWith({name: c.name, kind: c.kind})} {...(c === chosen ? {'aria-current': 'true' as const} : {})}>{c.name}</a> {many && <span class="muted tiny">{c.kind}</span>}</td>
             <td class="wide-only spark-cell"><Spark points={c.points.map((p) => [p[0], p[2]])} /></td>
             <td class="num">{percent(c.total_ms / all)}</td>
             <td class="num wide-only">{milliseconds(atMost(c, c.p50_ms))}</td><td class="num"><b>{milliseconds(atMost(c, c.p95_ms))}</b></td><td class="num wide-only">{milliseconds(atMost(c, c.p99_ms))}</td><td class="num wide-only">{milliseconds(c.max_ms)}</td>
-            <td class="num">{count(c.count)} <span class="muted tiny wide-only">{inUnit(c.rate, '1/s')}</span></td>
+            <td class="num wide-only">{count(c.count)} <span class="muted tiny">{inUnit(c.rate, '1/s')}</span></td>
             <td class={'num' + (c.errors > 0 ? ' bad' : '')}>{c.errors > 0 ? `${count(c.errors)} (${percent(c.errors / Math.max(1, c.count))})` : '0'}</td>
           </tr>
         ))}</tbody>
@@ -95,8 +97,8 @@ export function Bottlenecks() {
   const r = range.value;
   const kind = pathParts.value[4] ?? 'http_handler';
   const title = BOTTLENECKS.find((b) => b.kind === kind)?.title ?? kind;
-  const of = useData<Answer>('/bottlenecks', {...here, kind, from: r.from, to: r.to, src: param('src')}, `bottlenecks ${here.app} ${here.env} ${kind} ${param('src')}`);
-  const notes = useData<{annotations: Annotation[]}>('/annotations', {...here, from: r.from, to: r.to}, `marks ${here.app} ${here.env}`);
+  const of = useData<Answer>(...bottlenecksRequest(here, kind, r, param('src')), `bottlenecks ${here.app} ${here.env} ${kind} ${param('src')}`);
+  const notes = useData<{annotations: Annotation[]}>(...marksRequest(here, r), `marks ${here.app} ${here.env}`);
   const marks = useMemo(() => deployMarks(notes.data?.annotations), [notes.data]);
   const trouble = useCollectorTrouble(here, kind);
   const q = param('q').toLowerCase();
@@ -107,7 +109,7 @@ export function Bottlenecks() {
         const named = list.find((c) => c.name === param('name') && (!param('kind') || c.kind === param('kind')));
         const chosen = named ?? [...list].sort((a, b) => b.total_ms - a.total_ms)[0];
         if (data.calls.length === 0) {
-          return <Panel><Empty title={`No ${title} in this time range`} causes={[...trouble, HELP[kind] ?? 'The program does none.', 'None ran in this range.', 'The first report comes after a minute.']}><a class="button" href={hrefKeeping('/sources', {...here, src: null})}>See the sources</a></Empty></Panel>;
+          return <Panel><Empty title={`No ${title} in this time range`} causes={[...trouble, HELP[kind] ?? 'The program does none.', 'None ran in this range.', 'The first report comes after a minute.']}><LastReport /><a class="button" href={hrefKeeping('/sources', {...here, src: null})}>See the sources</a></Empty></Panel>;
         }
         return <>
           <div class="row"><SearchField label={`Search ${title}`} /></div>

@@ -10,7 +10,7 @@ import {now} from '../app/time';
 import {Chart} from '../charts/chart';
 import {CopyButton, Popover} from '../components/basics';
 import {RuleDialog} from '../components/rule_dialog';
-import {alertRule, canAlert} from '../profile/alert_rule';
+import {alertRule, canAlert, ruleName} from '../profile/alert_rule';
 import {type CallTree, frameOf, functionId, nameOf, pathOf} from '../profile/call_tree';
 import type {Measure} from '../profile/measure';
 import {isFunction, namesIn} from '../profile/transform';
@@ -70,7 +70,7 @@ export function CallDetails({tree, full, node, answer, measure, query, view, onF
         </div>
         {points.length > 1 && <Chart label={`Share of ${name} in the 24 hours before`} height={90} from={from} to={end} format={percent} lines={[{label: 'share', color: 'chart-1', points, fill: true}]} />}
       </div>
-      <RuleDialog open={alerting} onClose={() => setAlerting(false)} text={alerting ? alertRule(answer.type, frame, ruleValue(answer, full, name)) : ''} />
+      <RuleDialog open={alerting} onClose={() => setAlerting(false)} name={ruleName(answer.type, frame)} text={alerting ? alertRule(answer.type, frame, ruleValue(answer, full, name)) : ''} />
     </div>
     {source && frame[1] && <SourceView key={frame[1]} query={query} file={frame[1]} line={frame[2]} total={answer.total} measure={measure} onClose={() => setSource(false)} />}
   </>;

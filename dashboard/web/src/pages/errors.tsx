@@ -9,6 +9,7 @@ import type {Line} from '../charts/series';
 import {Spark} from '../charts/spark';
 import {Empty, Loaded, Panel, Time} from '../components/basics';
 import {ChartPanel} from '../components/chart_panel';
+import {LastReport} from '../components/silence_of_data';
 import {SearchField} from '../components/search_field';
 import {Page} from '../components/topbar';
 import {buildTree} from '../profile/call_tree';
@@ -60,7 +61,7 @@ export function Errors() {
   return (
     <Page title="Errors" sourced>
       <Loaded of={of}>{(data) => data.groups.length === 0
-        ? <Panel><Empty title="No errors in this time range" causes={['All is well.', 'The program records none: call si_error_record("group", "message") where it handles one.']} /></Panel>
+        ? <Panel><Empty title="No errors in this time range" causes={['All is well.', 'The program records none: call si_error_record("group", "message") where it handles one.']}><LastReport /></Empty></Panel>
         : <>
           <div class="row"><SearchField label="Search errors" /></div>
           <Panel flush title={`${plural(groups.length, 'group')}, ${plural(groups.reduce((sum, g) => sum + g.count, 0), 'error')}`}><Groups groups={groups} chosen={chosen} /></Panel>

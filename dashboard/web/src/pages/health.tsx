@@ -9,6 +9,7 @@ import {range} from '../app/time';
 import type {Line} from '../charts/series';
 import {Empty, Loaded, Panel} from '../components/basics';
 import {ChartPanel} from '../components/chart_panel';
+import {LastReport} from '../components/silence_of_data';
 import {SearchField} from '../components/search_field';
 import {Page, sourceName} from '../components/topbar';
 import {deployMarks} from './marks';
@@ -79,8 +80,8 @@ function metricsOf(metrics: HealthMetric[], sources: Source[]): Metric[] {
 
 function One({metric, marks}: {metric: Metric; marks: Mark[]}) {
   const last = metric.lines.length === 1 ? metric.lines[0]!.points[metric.lines[0]!.points.length - 1]?.[1] : undefined;
-  return <ChartPanel title={<span title={metric.name}>{metricTitle(metric.name)} {last !== undefined && <b>{inUnit(last, metric.unit)}</b>} <span class="mono tiny muted">{metric.name}</span></span>}
-    label={metric.name} lines={metric.lines} format={(v) => inUnit(v, metric.unit)} height={120} sync="health" marks={marks} binary={/^(By|B|bytes?)(\/s)?$/.test(metric.unit)}
+  return <ChartPanel title={<span title={metric.name}>{metricTitle(metric.name)} {metricTitle(metric.name) !== metric.name && <span class="mono tiny muted">{metric.name}</span>}</span>}
+    {...(last !== undefined && last !== null ? {latest: inUnit(last, metric.unit)} : {})} label={metric.name} lines={metric.lines} format={(v) => inUnit(v, metric.unit)} height={120} sync="health" marks={marks} binary={/^(By|B|bytes?)(\/s)?$/.test(metric.unit)}
     {...(metric.sources > metric.lines.length ? {note: <p class="muted small">{metric.lines.length} of {metric.sources} sources; choose one above to see it alone.</p>} : {})} />;
 }
 
@@ -98,7 +99,7 @@ export function Health() {
   return (
     <Page title="Health" sourced>
       <Loaded of={of}>{(data) => data.metrics.length === 0
-        ? <Panel><Empty title="No metrics in this time range" causes={['Metrics come once a minute: the first needs up to a minute after the start.', 'The program does not run, or its agent was stopped: see Sources.', 'The clock of that machine is off.']} /></Panel>
+        ? <Panel><Empty title="No metrics in this time range" causes={['Metrics come once a minute: the first needs up to a minute after the start.', 'The program does not run, or its agent was stopped: see Sources.', 'The clock of that machine is off.']}><LastReport /></Empty></Panel>
         : <>
           <div class="row"><SearchField label="Search metrics" /></div>
           {groups.map((group) => (

@@ -59,6 +59,21 @@ function Facts({answer, measure, at, point, sources}: {answer: ProfileTree; meas
   );
 }
 
+/* How the two sides were made comparable, with times that people read. */
+function howCompared(answer: ProfileTree, measure: Measure): string {
+  const {comparison: c, before} = answer;
+  if (measure.own) return 'Amounts in use at a moment are compared as they are.';
+  if (c && before && c.mode === 'normalized' && c.by === 'duration') return `It covers ${milliseconds(before.duration_ms)}, what is shown ${milliseconds(answer.duration_ms)}: its amounts are multiplied by ${count(c.factor)}.`;
+  if (c && before && c.mode === 'absolute' && c.by !== 'level') return `Both cover the same time, ${milliseconds(answer.duration_ms)}: amounts are compared as they are.`;
+  return c?.text ?? (measure.absolute ? 'Both windows are equally long: amounts are compared.' : 'The windows differ in length: shares are compared.');
+}
+
+function HiddenNote({answer}: {answer: ProfileTree}) {
+  const {hidden} = answer;
+  if (!hidden || hidden.nodes === 0) return null;
+  return <span>hidden: {percent(hidden.value / (answer.total || 1))}{answer.comparison && hidden.base_share !== undefined ? ` of what is shown and ${percent(hidden.base_share)} of the base` : ''} in {plural(hidden.nodes, 'call')} too small to send</span>;
+}
+
 const EMPTY_CAUSES: Record<string, string[]> = {
   cpu: ['The program was idle: it used no CPU while the profile was taken.'],
   heap: ['Nothing that was sampled is still in use.', 'The program allocates through an allocator that is not hooked: Sources says so.'],
@@ -95,7 +110,7 @@ export function ProfileView({answer, at, base, sources, point, query, kept = fal
         <div class="segmented" role="group" aria-label="View">
           {VIEWS.map((v) => <button type="button" key={v.id} aria-pressed={v.id === view} onClick={() => show(v.id)}>{v.label}</button>)}
         </div>
-        <SearchField label="Search functions, files, libraries" />
+        <SearchField label="Search functions, files, libraries" hint="Search calls" />
         {found && <span class="small nowrap" role="status">{found.count === 0 ? 'no match' : <><b>{percent(found.value / whole)}</b> in {plural(found.count, 'call')}</>}</span>}
         <span class="grow" />
         <FoldMenu wanted={wanted} folded={folded} />
@@ -105,7 +120,7 @@ export function ProfileView({answer, at, base, sources, point, query, kept = fal
       </div>
       <Facts answer={answer} measure={measure} at={at} point={point} sources={sources} />
       {base && <div class="profile-facts"><span class="notice">
-        {tree.hasBase && (answer.before?.profiles ?? 0) > 0 ? <>Compared with {baseLabel(base, sources)}: {plural(answer.before?.profiles ?? 0, 'profile')}. {(measure.own ? 'Amounts in use at a moment are compared as they are.' : answer.comparison?.text) ?? (measure.absolute ? 'Both windows are equally long: amounts are compared.' : 'The windows differ in length: shares are compared.')}</>
+        {tree.hasBase && (answer.before?.profiles ?? 0) > 0 ? <>Compared with {baseLabel(base, sources)}: {plural(answer.before?.profiles ?? 0, 'profile')}. {howCompared(answer, measure)}</>
           : 'There is no profile in the base, so nothing is compared.'}</span></div>}
       <Filters wanted={active} cut={cut} tree={full} version={kept ? '' : param('version')} />
       {full.size <= 1 ? <Empty title="This profile has no calls" causes={[...EMPTY_CAUSES[answer.type] ?? ['Nothing of this kind happened while the profile was taken.'], 'All samples were lost: Sources shows losses and their reason.']} />
@@ -118,7 +133,7 @@ export function ProfileView({answer, at, base, sources, point, query, kept = fal
         onFlame={() => setParams({view: 'flame', zoom: zoomKey(tree, chosenNode)})} onTree={() => setParams({view: null})} onSandwich={() => sandwich(functionId(frameOf(tree, chosenNode)))} />}
       <div class="profile-foot">
         <span>{plural(tree.size - 1, 'call')}, {plural(answer.frames.length, 'frame')}</span>
-        {answer.hidden && answer.hidden.nodes > 0 && <span>hidden: {percent(answer.hidden.value / (answer.total || 1))} in {plural(answer.hidden.nodes, 'frame')} too small to send</span>}
+        <HiddenNote answer={answer} />
         {typed && view === 'tree' && <span>only calls that lead to or from “{typed}” are shown</span>}
       </div>
     </Panel>

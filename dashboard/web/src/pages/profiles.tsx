@@ -1,17 +1,20 @@
 // Profiles of one type: their history as a chart; a point opens that profile, a dragged span merges, Shift and a dragged span
 // compares. The same page serves every type that an agent sends.
 import {useMemo} from 'preact/hooks';
+import type {Query} from '../api/query';
+import {historyRequest, marksRequest, rangeSelection, sourcesRequest, treeRequest} from '../api/requests';
 import type {Annotation, ProfileHistory, ProfilePoint, ProfileTree, Source} from '../api/types';
 import {count, inUnit, plural} from '../app/format';
 import {useKeys} from '../app/keys';
 import {useData} from '../app/resource';
-import {context, hrefKeeping, param, segments, setParams} from '../app/router';
+import {context, hrefKeeping, param, params, segments, setParams} from '../app/router';
 import {chooseAbsolute, range} from '../app/time';
 import {Chart} from '../charts/chart';
 import type {Line} from '../charts/series';
 import {Empty, Failure, Loaded, Panel, Time} from '../components/basics';
 import {Legend} from '../components/chart_panel';
 import {useCollectorTrouble} from '../components/collectors';
+import {LastReport} from '../components/silence_of_data';
 import {Icon} from '../components/icon';
 import {Page, sourceName} from '../components/topbar';
 import {perSecond, typeFigure, typeTitle, valueUnit} from '../profile/measure';
@@ -101,10 +104,10 @@ function step(points: ProfilePoint[], by: number): void {
   setParams({at: sorted[i]!.id, zoom: null});
 }
 
-function selectionOf(at: Choice): Record<string, string | number> {
+function selectionOf(at: Choice): Query {
   const r = range.value;
   if (at?.id !== undefined) return {at: at.id};
-  return {from: at?.from ?? r.from, to: at?.to ?? r.to, src: param('src'), version: param('version')};
+  return rangeSelection(at ? {...at, relative: ''} : r, params.value);
 }
 
 function NoProfiles({type, waits}: {type: string; waits: boolean}) {
@@ -117,7 +120,7 @@ function NoProfiles({type, waits}: {type: string; waits: boolean}) {
       ...(waits ? ['Nothing waited there in this time.'] : []),
       'The clock of that machine is off by more than this range.',
       'Retention has removed profiles this old.',
-    ]}><a class="button" href={hrefKeeping('/sources', {...context.value, src: null})}>See the sources</a></Empty>
+    ]}><LastReport /><a class="button" href={hrefKeeping('/sources', {...context.value, src: null})}>See the sources</a></Empty>
   );
 }
 
@@ -131,13 +134,13 @@ export function Profiles() {
   const table = param('table') === '1';
   const joined = param('lines') === 'one';
   const about = `${here.app} ${here.env} ${type} ${src}`;
-  const history = useData<ProfileHistory>('/profiles', {...here, type, from: r.from, to: r.to, src}, `history ${about}`);
-  const sources = useData<{sources: Source[]}>('/sources', {...here}, `sources ${here.app} ${here.env}`);
-  const marks = useData<{annotations: Annotation[]} | Annotation[]>('/annotations', {...here, from: r.from, to: r.to}, `marks ${here.app} ${here.env}`);
+  const history = useData<ProfileHistory>(...historyRequest(here, type, r, src), `history ${about}`);
+  const sources = useData<{sources: Source[]}>(...sourcesRequest(here), `sources ${here.app} ${here.env}`);
+  const marks = useData<{annotations: Annotation[]} | Annotation[]>(...marksRequest(here, r), `marks ${here.app} ${here.env}`);
   const annotations = Array.isArray(marks.data) ? marks.data : marks.data?.annotations ?? [];
   const query = {...here, type, ...selectionOf(at), ...baseQuery(base)};
   const any = (history.data?.points.length ?? 0) > 0 || at !== null;
-  const tree = useData<ProfileTree>(any ? '/profiles/tree' : null, {...query, trend: 1}, `tree ${about} ${param('at')} ${param('base')} ${param('version')} ${param('view') === 'diff'}`);
+  const tree = useData<ProfileTree>(...treeRequest(here, type, selectionOf(at), baseQuery(base)), `tree ${about} ${param('at')} ${param('base')} ${param('version')} ${param('view') === 'diff'}`);
   const points = history.data?.points ?? [];
   useKeys({'[': () => step(points, -1), ']': () => step(points, 1), 'm': () => setParams({at: null, base: null, zoom: null})});
 

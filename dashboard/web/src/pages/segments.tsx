@@ -9,6 +9,7 @@ import type {Line} from '../charts/series';
 import {Spark} from '../charts/spark';
 import {Empty, Loaded, Panel} from '../components/basics';
 import {ChartPanel} from '../components/chart_panel';
+import {LastReport} from '../components/silence_of_data';
 import {SearchField} from '../components/search_field';
 import {Page} from '../components/topbar';
 
@@ -48,14 +49,14 @@ function Table({list, chosen}: {list: Segment[]; chosen: Segment | undefined}) {
   return (
     <div class="table-scroll" tabIndex={0} role="region" aria-label="Segments">
       <table class="data">
-        <thead><tr><th scope="col">Name</th><th scope="col" class="wide-only">p95 over time</th>{head('p50_ms', 'p50', 'Half of all took at most this', true)}{head('p95_ms', 'p95', '95 % took at most this')}{head('p99_ms', 'p99', '99 % took at most this', true)}{head('max_ms', 'Max', 'The longest', true)}{head('count', 'Count', 'How often in this range')}{head('errors', 'Errors', 'Ended with an error')}</tr></thead>
+        <thead><tr><th scope="col">Name</th><th scope="col" class="wide-only">p95 over time</th>{head('p50_ms', 'p50', 'Half of all took at most this', true)}{head('p95_ms', 'p95', '95 % took at most this')}{head('p99_ms', 'p99', '99 % took at most this', true)}{head('max_ms', 'Max', 'The longest', true)}{head('count', 'Count', 'How often in this range', true)}{head('errors', 'Errors', 'Ended with an error')}</tr></thead>
         <tbody>
           {rows.map((s) => (
             <tr key={`${s.kind}\n${s.name}`} class={s === chosen ? 'selected' : ''}>
               <td class="name"><a class="plain" href={hrefWith({name: s.name, kind: s.kind})} {...(s === chosen ? {'aria-current': 'true' as const} : {})}>{s.name}</a></td>
               <td class="wide-only spark-cell"><Spark points={s.points.map((p) => [p[0], p[2]])} /></td>
               <td class="num wide-only">{milliseconds(s.p50_ms)}</td><td class="num">{milliseconds(s.p95_ms)}</td><td class="num wide-only">{milliseconds(s.p99_ms)}</td><td class="num wide-only">{milliseconds(s.max_ms)}</td>
-              <td class="num">{count(s.count)}</td><td class={'num' + (s.errors > 0 ? ' bad' : '')}>{s.errors > 0 ? `${count(s.errors)} (${percent(s.errors / Math.max(1, s.count))})` : '0'}</td>
+              <td class="num wide-only">{count(s.count)}</td><td class={'num' + (s.errors > 0 ? ' bad' : '')}>{s.errors > 0 ? `${count(s.errors)} (${percent(s.errors / Math.max(1, s.count))})` : '0'}</td>
             </tr>
           ))}
         </tbody>
@@ -78,7 +79,7 @@ export function Segments() {
         const named = list.find((s) => s.name === param('name') && (!param('kind') || s.kind === param('kind')));
         const chosen = named ?? [...list].sort((a, b) => b.p95_ms - a.p95_ms)[0];
         if (data.segments.length === 0) {
-          return <Panel><Empty title="No segments in this time range" causes={['The program measures none: wrap code in SI_SEGMENT("name") { … }, or si_segment_start and si_segment_stop.', 'None of them ran in this range.', 'The first report with segments comes after a minute.']} /></Panel>;
+          return <Panel><Empty title="No segments in this time range" causes={['The program measures none: wrap code in SI_SEGMENT("name") { … }, or si_segment_start and si_segment_stop.', 'None of them ran in this range.', 'The first report with segments comes after a minute.']}><LastReport /></Empty></Panel>;
         }
         return <>
           <div class="row">

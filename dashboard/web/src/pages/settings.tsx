@@ -142,6 +142,8 @@ function keyError(error: Error): Error {
   return error instanceof ApiError && error.code === 'two_live' ? new Error('It has two live keys already: revoke the old one first.') : error;
 }
 
+const MOST_LIVE = 2; // of one place and purpose, as the server has it
+
 function Keys() {
   const of = useData<unknown>('/keys');
   const {error, busy, act} = useAction();
@@ -159,17 +161,18 @@ function Keys() {
       <Loaded of={of}>{(data) => {
         const keys = listOf<AgentKey>(data, 'keys');
         const live = (k: AgentKey): boolean => !k.revoked && !k.revoked_ms;
+        const isFull = (k: AgentKey): boolean => keys.filter((other) => live(other) && other.app === k.app && other.environment === k.environment && reads(other) === reads(k)).length >= MOST_LIVE;
         const newest = (k: AgentKey): boolean => !keys.some((other) => live(other) && other.app === k.app && other.environment === k.environment && reads(other) === reads(k) && (other.created_ms ?? 0) > (k.created_ms ?? 0));
         return (
-          <Panel flush title="Keys of applications" actions={<a class="button primary" href="/add">New agent key</a>}>
+          <Panel flush title="Keys of applications" actions={<a class="button primary" href="/add">New agent key</a>} footer="At most two keys of a place and purpose are live at once, the old one and the next: rotate, give the agents the new key, then revoke the old one.">
             {keys.length === 0 ? <Empty title="No agent key yet"><p>A key lets agents of one application and environment report here.</p></Empty>
               : <div class="table-scroll" tabIndex={0} role="region" aria-label="Agent keys"><table class="data">
                 <thead><tr><th scope="col">Key</th><th scope="col">Application</th><th scope="col">Environment</th><th scope="col">For</th><th scope="col" class="wide-only">Label</th><th scope="col">Made</th><th scope="col">Last used</th><th scope="col"><span class="sr">Change</span></th></tr></thead>
                 <tbody>{keys.map((k) => (
                   <tr key={k.id}>
                     <td class="mono">si_{k.id}_…</td><td>{k.app}</td><td>{k.environment}</td><td>{reads(k) ? 'reading' : 'agents'}</td><td class="wide-only">{k.label}</td><td><Time ms={k.created_ms} relative /></td><td><Time ms={k.last_used_ms} relative /></td>
-                    <td class="num">{!live(k) ? <Pill>revoked</Pill> : <span class="row end">
-                      {newest(k) && <button type="button" class="button" disabled={busy} title="Make the next key of this place" onClick={() => rotate(k)}>Rotate</button>}
+                    <td class="num">{!live(k) ? <Pill>revoked</Pill> : <span class="row end nowrap">
+                      {newest(k) && <button type="button" class="button" disabled={busy || isFull(k)} title={isFull(k) ? 'Two keys are live here already: revoke the old one first' : 'Make the next key of this place'} onClick={() => rotate(k)}>Rotate</button>}
                       <Sure text="Revoke" sure="Really revoke" busy={busy} onSure={() => act(async () => { await remove(`/keys/${k.id}`); of.reload(); })} />
                     </span>}</td>
                   </tr>

@@ -93,7 +93,8 @@ export function isOther(fn: string): boolean {
 }
 
 export function place(frame: Frame): string {
-  const [, file, line, module] = frame;
+  const [fn, file, line, module] = frame;
+  if (fn.startsWith('[') && fn.includes(`${baseName(module)}+0x`)) return ''; // the name says it: [libx.so+0x1f]
   if (file) return line > 0 ? `${baseName(file)}:${line}` : baseName(file);
   return baseName(module);
 }

@@ -13,7 +13,7 @@ import {Calls, Percentile} from './path_percentiles';
 
 const ROW = 26;
 const OVERSCAN = 10;
-const INDENT = 14;
+const DEEPEST_INDENT = 40;
 const MAX_OPEN_AT_ONCE = 20_000;
 
 export interface TreeGridProps {
@@ -138,7 +138,7 @@ function Row(props: RowProps) {
       {...(hasChildren ? {'aria-expanded': open} : {})} style={{transform: `translateY(${index * ROW}px)`}}
       onClick={() => props.onActivate(node)} onDblClick={() => hasChildren && props.onToggle(node)}>
       <div role="gridcell" class="call">
-        <span class="guide" style={{width: `${Math.min(tree.depth[node]!, 40) * INDENT}px`}} />
+        <span class="guide" style={{width: `calc(var(--indent) * ${Math.min(tree.depth[node]!, DEEPEST_INDENT)})`}} />
         {hasChildren
           ? <button type="button" class="twist" tabIndex={-1} aria-label={open ? 'Close' : 'Open'} onClick={(event) => { event.stopPropagation(); props.onToggle(node); }}><Icon name="chevron" /></button>
           : <span class="twist" />}
