@@ -40,11 +40,14 @@ async function failure(response: Response): Promise<ApiError> {
   return new ApiError(response.status, code, message, field);
 }
 
-/* What early.ts asked for already; each answer is taken once. */
+const EARLY_FRESH_MS = 60_000;
+
+/* What early.ts asked for already; each answer is taken once, and soon or not at all. */
 function takeEarly(path: string): Promise<Response> | undefined {
-  const answer = window.siEarly?.answers.get(path);
-  window.siEarly?.answers.delete(path);
-  return answer;
+  const early = window.siEarly;
+  const answer = early?.answers.get(path);
+  early?.answers.delete(path);
+  return early && Date.now() - early.now < EARLY_FRESH_MS ? answer : undefined;
 }
 
 async function call(method: string, path: string, body?: unknown, signal?: AbortSignal, raw?: Blob): Promise<unknown> {

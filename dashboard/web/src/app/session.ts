@@ -29,6 +29,7 @@ function remember(signedIn: boolean): void {
 export function adopt(next: Session): void {
   setCsrf(next.csrf);
   remember(next.user !== null);
+  if (next.user === null) window.siEarly?.answers.clear(); // they were asked for by nobody, and are refusals
   session.value = next;
 }
 

@@ -80,7 +80,7 @@ function AgentTable({rules, app, env}: {rules: RuleState[]; app: string; env: st
       <thead><tr><th scope="col">Rule</th><th scope="col">State</th><th scope="col" class="wide-only">File</th><th scope="col">At</th><th scope="col" class="num wide-only">Evaluations</th><th scope="col" class="num wide-only">Cost each</th><th scope="col">Error</th></tr></thead>
       <tbody>{grouped(rules).map((group) => (
         <tr key={`${group.name}\n${group.file}\n${group.error}`}>
-          <td class="wrap"><RuleLink app={app} env={env} name={group.name} /></td>
+          <td class="rule"><RuleLink app={app} env={env} name={group.name} /></td>
           <td><span class="row tight">{STATES.concat([...group.states.keys()].filter((state) => !STATES.includes(state))).filter((state) => group.states.has(state)).map((state) => (
             <Pill key={state} tone={tone(state)}>{state}{group.at.length > 1 ? ` ×${group.states.get(state)}` : ''}</Pill>))}</span></td>
           <td class="mono muted wide-only wrap">{group.file}</td><td class="wrap"><Hosts group={group} app={app} env={env} /></td>
@@ -97,7 +97,7 @@ function DashboardTable({rules, app, env}: {rules: DashboardRule[]; app: string;
       <thead><tr><th scope="col">Rule</th><th scope="col">State</th><th scope="col">Severity</th><th scope="col" class="wide-only">File</th><th scope="col" class="num">Firing</th><th scope="col" class="num wide-only">Evaluations</th><th scope="col" class="num wide-only">Cost each</th><th scope="col">Error</th></tr></thead>
       <tbody>{rules.map((r) => (
         <tr key={r.name}>
-          <td class="wrap"><RuleLink app={app} env={env} name={r.name} /></td><td><Pill tone={tone(r.error ? 'broken' : r.state)}>{r.error ? 'broken' : r.state}</Pill></td>
+          <td class="rule"><RuleLink app={app} env={env} name={r.name} /></td><td><Pill tone={tone(r.error ? 'broken' : r.state)}>{r.error ? 'broken' : r.state}</Pill></td>
           <td>{r.severity && <Pill tone={severityTone(r.severity)}>{r.severity}</Pill>}</td><td class="mono muted wide-only wrap">{r.file}{r.line > 0 ? `:${r.line}` : ''}</td>
           <td class="num">{count(r.alerts)}</td><td class="num wide-only">{count(r.evaluations)}</td><td class="num wide-only">{each(r.cost_ns, r.evaluations)}</td><td class="wrap bad">{r.error}</td>
         </tr>
