@@ -69,7 +69,7 @@ int si__callpaths_make(si__callpaths *paths, int64_t app, const si__report *repo
     }
     if (!names || !paths->count) return SI_OK;
     paths->keys = malloc(paths->count * sizeof *paths->keys);
-    si__callpath *hashes = malloc((names->text_count + names->frame_count + nodes) * sizeof *hashes);
+    si__callpath *hashes = calloc(names->text_count + names->frame_count + nodes, sizeof *hashes);
     if (!paths->keys || !hashes) {
         free(hashes);
         si__callpaths_free(paths);
