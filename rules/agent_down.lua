@@ -13,3 +13,16 @@ rule "agent_down" {
   clear = function(s) return s:last() < 150 end,
   keep = "1m",
 }
+
+-- Programs that are started again and again and have no state directory do not know that it is not their first crash. Over all sources,
+-- in which a crash is counted once.
+rule "crash_loop_anywhere" {
+  at = "dashboard",
+  severity = "critical",
+  summary = function(s) return ("crashed %.0f times in the last half hour: %s"):format(s:sum("30m"), s:name()) end,
+  over = errors "crash.*",
+  when = function(s) return s:sum("30m") > 2.5 end,
+  clear = function(s) return s:sum("30m") < 1.5 end,
+  keep = "5m",
+  no_data_after = "1h",
+}

@@ -39,7 +39,7 @@ rule "crash" {
 -- Again and again. Needs a state directory, for it is about what happened before the last start.
 rule "crash_loop" {
   severity = "critical",
-  summary = function(s) return ("keeps crashing: %s, for half an hour"):format(s:name()) end,
+  summary = function(s) return ("crashed again and again in the last half hour: %s"):format(s:name()) end,
   over = errors "crash.*",
   when = function(s) return s:sum("30m") >= 2 end, -- each is 0.5 to 1: its report covers one or two minutes
   clear = function(s) return s:sum("30m") <= 1 end,

@@ -196,6 +196,9 @@ void si__routing_restore(si__script *script, si__instance *instance) {
     for (size_t k = 0; k < leaves.count; k++) {
         group_add(script, leaves.routes[k], instance, owed);
         si__group *group = group_for(script, leaves.routes[k], &instance->alert);
+        /* it has waited since then: a program that ends again and again must not put its message off for ever */
+        if (group && owed && instance->changed_ms > 0 && instance->changed_ms < group->dirty_ms)
+            group->dirty_ms = instance->changed_ms;
         if (group && instance->told && instance->told_ms > group->sent_ms) group->sent_ms = instance->told_ms;
     }
 }

@@ -164,4 +164,23 @@ describe("a restart", function()
     t.advance "8m"
     assert.same({ "slack:a: hot firing", "slack:a: hot resolved" }, sent())
   end)
+
+  it("again and again does not put a message off for ever", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(RULES, 'route { to = "slack:perf", wait = "30s" }')
+    file:close()
+    finally(function() os.remove(path) end)
+    t.load(path)
+    t.series { metric = "hot", "9 x 100", every = "1s" }
+    for _ = 1, 3 do
+      t.advance "9s"
+      t.restart(path)
+    end
+    assert.equal(0, #t.messages "slack:perf")
+    t.advance "9s"
+    t.restart(path)
+    t.advance "9s"
+    assert.equal(1, #t.messages "slack:perf")
+  end)
 end)

@@ -21,4 +21,17 @@ describe("rules/agent_down.lua", function()
     t.advance "4m"
     assert.resolves("agent_down", "agent.silence/web-17/3")
   end)
+
+  it("crash_loop_anywhere fires when programs crash again and again, whichever they are, and ends with it", function()
+    t.series { error = "crash: SIGSEGV", "0 x 5", 1, "0 x 4", 1, "0 x 60", every = "1m" }
+    t.advance "20m"
+    assert.is_not.fires("crash_loop_anywhere", "crash: SIGSEGV") -- two are bad luck
+    t.advance "55m"
+    t.series { error = "crash: SIGSEGV", 1, "0 x 3", 2, "0 x 60", every = "1m" } -- two of them at once
+    t.advance "10m"
+    assert.fires("crash_loop_anywhere", "crash: SIGSEGV")
+    assert.equal("crashed 3 times in the last half hour: crash: SIGSEGV", t.alerts("crash_loop_anywhere")[1].summary)
+    t.advance "45m"
+    assert.resolves("crash_loop_anywhere", "crash: SIGSEGV")
+  end)
 end)
