@@ -35,9 +35,10 @@ typedef struct call {
     size_t request_count;
 } call;
 
+/* CPU time and not wall time: on a busy machine a round takes long, and nobody's rule is to blame. */
 static int64_t clock_ns(void) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
 }
 

@@ -23,6 +23,10 @@ typedef struct si__unit {
     void (*trace)(void *arg, const char *text); /* told of every method call and its result; NULL: nobody listens */
     void *trace_arg;
     int handle_ref, traced_ref; /* metatables of handles, in the registry */
+    struct {
+        char text[8];
+        int64_t ms;
+    } windows[4]; /* as they were parsed last: rules ask for the same ones over and over */
     unsigned restarts;
     size_t language_bytes; /* what the language takes; not counted against the files */
     char error[256];       /* why it ended; "": nobody needs it */
