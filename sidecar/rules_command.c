@@ -16,6 +16,12 @@ static void print_line(void *arg, const char *line) {
     printf("%s\n", line);
 }
 
+static void print_and_count(void *arg, const char *line) {
+    int *lines = arg;
+    ++*lines;
+    printf("%s\n", line);
+}
+
 static int check(si__rules_input *in) {
     const char *path = in->word_count ? in->words[0] : in->options.rules_dir;
     if (!path) {
@@ -28,11 +34,13 @@ static int check(si__rules_input *in) {
         return 2;
     }
     closedir(dir);
-    int problems = si__script_check(path, print_line, NULL);
+    int lines = 0, problems = si__script_check(path, print_and_count, &lines), warnings = lines - problems;
     if (problems > 0)
-        printf("%d problem%s\n", problems, problems == 1 ? "" : "s");
+        printf("%d problem%s", problems, problems == 1 ? "" : "s");
     else
-        printf("no problems\n");
+        printf("no problems");
+    if (warnings > 0) printf(", %d warning%s", warnings, warnings == 1 ? "" : "s");
+    printf("\n");
     return problems > 0 ? 1 : 0;
 }
 

@@ -31,6 +31,17 @@ static int hook_count(const si__sandbox *sandbox) {
     return sandbox->used_bytes > HEAVY_BYTES ? HOOK_COUNT_HEAVY : HOOK_COUNT;
 }
 
+/* Where the rule file is: the language's own files (si/...) may be what runs, and are not to blame. */
+static void find_culprit(lua_State *L, lua_Debug *ar) {
+    lua_getinfo(L, "Sl", ar);
+    if (strncmp(ar->short_src, "si/", 3) != 0 && ar->currentline > 0) return;
+    for (int level = 1; lua_getstack(L, level, ar); level++) {
+        lua_getinfo(L, "Sl", ar);
+        if (strncmp(ar->short_src, "si/", 3) != 0 && ar->currentline > 0) return;
+    }
+    if (lua_getstack(L, 0, ar)) lua_getinfo(L, "Sl", ar);
+}
+
 /* CPU time and not wall time: a busy machine must not get innocent rules disabled. */
 static void count_hook(lua_State *L, lua_Debug *ar) {
     si__sandbox *sandbox = si__sandbox_of(L);
@@ -40,7 +51,7 @@ static void count_hook(lua_State *L, lua_Debug *ar) {
     sandbox->work = 0;
     if (sandbox->killed) {
         lua_sethook(L, count_hook, LUA_MASKCOUNT, 1);
-        lua_getinfo(L, "Sl", ar);
+        find_culprit(L, ar);
         lua_pushfstring(L, "%s:%d: stopped: it used more than %d ms of CPU time", ar->short_src, ar->currentline,
                         (int)(sandbox->budget_ns / 1000000));
         lua_error(L);

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../report/utf8.h"
+
 #include <si/si.h>
 
 void si__sources_clear(si__source_list *list) {
@@ -85,6 +87,26 @@ static int is_rule_name(const char *name) {
     return name[0] != '.' && n > 4 && strcmp(name + n - 4, ".lua") == 0;
 }
 
+/* What Lua cannot say well: a mark at the beginning that some editors write is skipped, and text must be UTF-8, for it
+   goes into messages and reports. Returns where the text begins, or NULL with the error. */
+static const char *readable(const char *path, const char *text, size_t length, char *error, size_t error_bytes) {
+    uint32_t code;
+    int line = 1;
+    const char *begin = length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? text + 3 : text;
+    if (begin < text + length && *begin == '\x1b') return begin; /* bytecode: refused as such */
+    for (const char *at = begin, *end = text + length; at < end;) {
+        size_t n = *at ? si__utf8_decode(at, (size_t)(end - at), &code) : 0;
+        if (!n) {
+            snprintf(error, error_bytes, "%s:%d: not UTF-8 text (byte 0x%02X); save the file as UTF-8", path, line,
+                     (unsigned char)*at);
+            return NULL;
+        }
+        line += *at == '\n';
+        at += n;
+    }
+    return begin;
+}
+
 static int add_file(si__source_list *list, const char *name, const char *path, char *error, size_t error_bytes) {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -110,7 +132,10 @@ static int add_file(si__source_list *list, const char *name, const char *path, c
         have += (size_t)n;
     }
     close(fd);
-    int status = text ? si__sources_add(list, name, path, text, have) : SI_ENOMEM;
+    const char *begin = text ? readable(path, text, have, error, error_bytes) : NULL;
+    int status = !text    ? SI_ENOMEM
+                 : !begin ? SI_ERULES
+                          : si__sources_add(list, name, path, begin, have - (size_t)(begin - text));
     free(text);
     return status;
 }

@@ -228,6 +228,15 @@ static void mistakes_are_named(void **state) {
     expect(2, "chekc", "unknown subcommand 'chekc'");
     expect(0, "--help", "send-test DEST");
     expect(0, "check rules", "no problems");
+    write_file("rules/more.lua", "-- fine\n-- caf\xE9\n");
+    expect(1, "check rules", "rules/more.lua:2: not UTF-8 text (byte 0xE9); save the file as UTF-8");
+    write_file("rules/more.lua", "\xEF\xBB\xBFrule 'bom' { watch = metric 'procss.cpu.utilization',\n"
+                                 "  when = function(s) return s:last() > 1 end }\n");
+    expect(0, "check rules", "no problems, 1 warning");
+    has("rules/more.lua:1: warning: metric: unknown metric \"procss.cpu.utilization\". Did you mean");
+    write_file("rules/more.lua", "-- so often that the language itself is what runs\nwhile true do metric 'm' end\n");
+    expect(1, "check rules", "rules/more.lua:2: stopped: it used more than");
+    write_file("rules/more.lua", "-- nothing\n");
     expect(2, "check nowhere", "si rules check: nowhere: No such file or directory");
     expect(2, "check", "which directory?");
 }
