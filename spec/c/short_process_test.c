@@ -144,8 +144,8 @@ static int run(const char *before, const char *what, char *out, size_t out_bytes
     return pclose(pipe);
 }
 
-/* 320 samples and more: 20 % are four standard deviations and a half, and what the kernel does at the end of a process
-   is not seen at all. */
+/* 320 samples and more. Above, 25 % are more than four standard deviations; below there is room for what the kernel
+   does at the end of a process, and for an agent that gets no processor while its queue of new processes is full. */
 static void counted(const char *what) {
     char dir[64], before[4096], out[4096], path[128];
     static char line[65536];
@@ -161,7 +161,7 @@ static void counted(const char *what) {
     temporary_dir_remove(dir);
     print_message("%s: %.3f s of %.3f s\n", what, sum / 1e6, used / 1e6);
     assert_true(used > CHILDREN * CHILD_MS * 1e3 * 0.9);
-    assert_true(sum > 0.7 * used && sum < 1.25 * used);
+    assert_true(sum > 0.55 * used && sum < 1.25 * used);
 }
 
 static void children_that_leave_at_once_count(void **state) {
