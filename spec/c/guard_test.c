@@ -129,7 +129,7 @@ static void the_stack_of_a_crash_starts_where_it_crashed(void **state) {
     assert_int_equal(si_guard(some_runtime, faults, (void *)0x20), SI_ECRASHED);
     crashes c = drained();
     assert_in_range(c.pcs[0], (uintptr_t)faults, (uintptr_t)faults + 64);
-    assert_in_range(c.pcs[1], (uintptr_t)si_guard, (uintptr_t)si_guard + 2048);
+    assert_in_range(c.pcs[1], (uintptr_t)si_guard, (uintptr_t)si_guard + 4096);
 }
 
 static void without_a_runtime_nothing_is_recorded(void **state) {
