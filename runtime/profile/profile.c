@@ -89,9 +89,6 @@ void si__profile_merge(si__profile *into, const si__profile *from) {
     for (size_t i = 0; i < from->count; i++) {
         const si__profile_entry *e = &from->entries[i];
         si__profile_add(into, e->node, e->value, e->count);
-        const si__spread *spread = si__profile_spread_at(from, i);
-        si__profile_entry *to = spread ? find_or_make(into, e->node) : NULL;
-        if (to) (void)si__spreads_add(&into->spreads, (uint32_t)(to - into->entries), spread->sketch, spread->samples);
     }
     if (from->lost.count || from->lost.value) si__profile_add(into, 0, from->lost.value, from->lost.count);
 }

@@ -29,7 +29,8 @@ void si__profile_add(si__profile *profile, uint32_t node, int64_t value, uint64_
 int si__profile_spread(si__profile *profile, uint32_t node, uint64_t duration_ns, uint64_t calls);
 const si__spread *si__profile_spread_at(const si__profile *profile, size_t index); /* of an entry; NULL: none */
 
-/* Adds every entry of `from`. */
+/* Adds every entry of `from`; not how long calls took: named calls alone have that, and their profiles are not merged.
+ */
 void si__profile_merge(si__profile *into, const si__profile *from);
 void si__profile_clear(si__profile *profile); /* keeps a modest amount of memory for reuse */
 

@@ -189,6 +189,7 @@ static si__msgpack_view spreads_of(si__msgpack_reader *r, si__decode_tables *t, 
 }
 
 static void tree_spreads(si__msgpack_reader *r, si__decode_tables *t, walker *w) {
+    if (!w->nodes) return; /* the reader has failed */
     si__msgpack_view written = spreads_of(r, t, w->node_count);
     si__spread_reader reader = {.at = (const uint8_t *)written.data,
                                 .end = (const uint8_t *)written.data + written.length};
