@@ -16,7 +16,7 @@
 
 #include "si/si.h"
 
-enum { KEPT_BYTES_MAX = 4 * 1024 * 1024 };
+enum { KEPT_BYTES_MAX = 32 * 1024 * 1024 }; /* compilers have 10 MiB of rows, and start hundreds of times */
 
 typedef struct cached_file {
     si__file_id id;

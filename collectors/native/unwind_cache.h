@@ -35,7 +35,7 @@ void si__file_identify(const si__module *module, const char *root, si__file_id *
 const si__unwind_table *si__unwind_cache_table(si__unwind_cache *cache, const si__file_id *id, const si__module *module,
                                                const char *root);
 
-/* Frees what was not used lately, down to a few megabytes: compiling again is cheap. */
+/* Frees what was not used lately, down to 32 MiB; si__unwind_cache_age frees the rest in time. */
 void si__unwind_cache_trim(si__unwind_cache *cache);
 
 /* ---- What the publisher remembers per region ---- */
