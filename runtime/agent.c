@@ -470,7 +470,7 @@ int si__agent_new(uv_loop_t *loop, const si__agent_options *o, si__agent **out, 
     a->started_ms = a->now_ms;
     a->last_report_ms = a->last_save_ms = a->last_second_ms = a->last_govern_ms = a->now_ms;
     a->last_metrics_ms = a->last_read_ms = INT64_MIN / 2; /* due at once */
-    if (crashes) { /* before the next one: rules are to know, also after it */
+    if (crashes) {                                        /* before the next one: rules are to know, also after it */
         a->last_report_ms = a->now_ms - a->cadence.report_ms;
         a->last_save_ms = a->now_ms - SAVE_MS + 3 * SECOND_MS;
     }

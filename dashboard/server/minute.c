@@ -47,7 +47,7 @@ static void put_row(si__minute *m, si__server *server, si__reader *reader, const
     si__json_put_uint(&json, NULL, since(atomic_load(&counts->bytes), &m->bytes));
     si__json_put_uint(&json, NULL, m->queued_most);
     si__json_put_number(&json, NULL, (double)(atomic_exchange(&counts->wait_most_ns, 0) / 1000) / 1e3);
-    si__json_put_number(&json, NULL, answered ? (double)(waited / answered / 1000) / 1e3 : 0);
+    si__json_put_number(&json, NULL, answered ? (double)waited / (double)answered / 1e6 : 0);
     si__json_put_uint(&json, NULL, since(writer->commits, &m->commits));
     si__json_put_uint(&json, NULL, since(atomic_load(&server->requests), &m->requests));
     si__json_put_uint(&json, NULL, used);
