@@ -145,7 +145,7 @@ describe('every page over real data', () => {
   it('rules: the dashboard’s own, and those of its agents, one row a rule', async () => {
     await open('/rules?app=shop&env=production');
     const own = page.getByRole('region', {name: 'Rules at the dashboard'});
-    await own.getByRole('row', {name: /agent_down/}).getByText('critical').waitFor();
+    await own.getByRole('row', {name: /^agent_down/}).getByText('critical').waitFor();
     const row = page.getByRole('region', {name: 'Rules at the agents'}).getByRole('row', {name: /cpu_high/});
     assert.equal(await row.count(), 1); // of several processes
     await row.getByRole('button', {name: /^\d agents with cpu_high$/}).click();
