@@ -214,9 +214,10 @@ static void a_script_that_ends_by_an_error_is_recorded(void **state) {
         {"lua5.4 fine.lua", NULL, NULL},
         {"lua5.4 exit.lua", NULL, NULL},
     };
+    /* A sampler's hook may be in for a moment and counts only; one for calls is not to be seen. */
     write_file("bad.lua",
                "local function inner(x)\n return x.field\nend\nlocal function middle(x)\n local r = inner(x)\n"
-               " return r\nend\nprint(debug.gethook())\nfor i = 1, 9 do pcall(error, 'caught') end\n"
+               " return r\nend\nprint(select(2, debug.gethook()) or '')\nfor i = 1, 9 do pcall(error, 'caught') end\n"
                "middle(nil)\n");
     write_file("object.lua", "error(setmetatable({}, {__tostring = function() return 'text' end}))\n");
     write_file("deep.lua", "local function r(n) return 1 + r(n + 1) end r(1)\n");
